@@ -1,0 +1,155 @@
+//! The structure of a guild: who may change what.
+
+use super::*;
+use crate::owner::Actor;
+
+fn change(actor: Actor, change: GuildEvent) -> Command {
+    Command::ChangeGuild { actor, change }
+}
+
+fn by(user: UserId, event: GuildEvent) -> Command {
+    change(Actor::User(user), event)
+}
+
+/// Accepts a change and makes it durable.
+fn done(owner: &mut Owner, command: Command) {
+    let proposal = accept(owner, command, Found::default());
+    owner.apply(&proposal.batch.entries);
+}
+
+fn state(owner: &Owner) -> GuildState {
+    owner.shared().read().state.guild().unwrap().clone()
+}
+
+#[test]
+fn a_guild_is_made_in_one_batch_and_once() {
+    let mut owner = Owner::new(Key::Guild(GUILD), Epoch(1), Tail::default(), State::Absent);
+    let proposal = accept(&mut owner, Command::CreateGuild(Box::new(guild())), Found::default());
+    assert!(matches!(guild_events(&proposal)[0], GuildEvent::GuildPut(_)));
+    owner.apply(&proposal.batch.entries);
+    let made = state(&owner);
+    assert_eq!(GuildState { version: 0, ..made.clone() }, GuildState { version: 0, ..guild() });
+    let Answer::Guild(answered) = proposal.answer else { panic!() };
+    assert_eq!(*answered, made);
+    let again = propose(&mut owner, Command::CreateGuild(Box::new(guild())));
+    assert!(matches!(again, Ok(Outcome::Answer(Answer::Guild(there))) if *there == made));
+}
+
+#[test]
+fn a_guild_is_checked_before_it_is_made() {
+    let field = |mutate: &dyn Fn(&mut GuildState), found: Found| {
+        let mut owner = Owner::new(Key::Guild(GUILD), Epoch(1), Tail::default(), State::Absent);
+        let mut state = guild();
+        mutate(&mut state);
+        let refused = refusal(owner.propose(now(), Command::CreateGuild(Box::new(state)), found));
+        refused.fields.first().map_or("", |field| field.field)
+    };
+    assert_eq!(field(&|g| g.guild.name = "x".into(), Found::default()), "name");
+    assert_eq!(field(&|g| g.guild.owner_id = STRANGER, Found::default()), "owner_id");
+    assert_eq!(field(&|g| drop(g.roles.remove(&GUILD.everyone())), Found::default()), "roles");
+    assert_eq!(field(&|_| (), Found { foreign_channel: true, ..Found::default() }), "channels");
+    let parent = |g: &mut GuildState| g.channels.get_mut(&HIDDEN).unwrap().parent_id = Some(TEXT);
+    assert_eq!(field(&parent, Found::default()), "parent_id");
+}
+
+#[test]
+fn strangers_change_nothing_and_operators_everything() {
+    let mut owner = owner();
+    let renamed = Guild { name: "other".into(), ..guild().guild };
+    let put = GuildEvent::GuildPut(renamed);
+    assert_eq!(refusal(propose(&mut owner, by(STRANGER, put.clone()))), Refusal::MISSING_ACCESS);
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, put.clone()))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, change(Actor::Operator, put.clone()));
+    assert_eq!(state(&owner).guild.name, "other");
+    assert!(matches!(propose(&mut owner, by(BOSS, put)), Ok(Outcome::Answer(Answer::Done))));
+    let message = GuildEvent::MessageDelete { channel_id: TEXT, id: MessageId(1) };
+    assert_eq!(refusal(propose(&mut owner, change(Actor::Operator, message))), Refusal::INVALID_FORM);
+}
+
+#[test]
+fn channels_need_managers_who_see_them() {
+    let mut owner = owner();
+    let new = channel(ChannelId(60), ChannelKind::Voice);
+    let put = GuildEvent::ChannelPut(new.clone());
+    assert_eq!(refusal(propose(&mut owner, by(ANN, put.clone()))), Refusal::MISSING_PERMISSIONS);
+    let foreign = Found { foreign_channel: true, ..Found::default() };
+    assert_eq!(refusal(owner.propose(now(), by(MODERATOR, put.clone()), foreign)).code, 50_035);
+    done(&mut owner, by(MODERATOR, put));
+    let text = Channel { kind: ChannelKind::Text, ..new };
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, GuildEvent::ChannelPut(text)))).fields[0].field, "type");
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, GuildEvent::ChannelDelete(HIDDEN)))), Refusal::MISSING_ACCESS);
+    done(&mut owner, by(MODERATOR, GuildEvent::ChannelDelete(TEXT)));
+    assert!(!state(&owner).channels.contains_key(&TEXT));
+}
+
+#[test]
+fn a_channel_keeps_its_last_message() {
+    let mut owner = owner();
+    let id = send(&mut owner, message(ANN, "hi")).message.id;
+    let renamed = Channel { name: "renamed".into(), ..channel(TEXT, ChannelKind::Text) };
+    done(&mut owner, by(MODERATOR, GuildEvent::ChannelPut(renamed)));
+    assert_eq!(state(&owner).channels[&TEXT].last_message_id, Some(id));
+}
+
+#[test]
+fn nobody_gives_what_they_lack() {
+    let mut owner = owner();
+    let mut with = channel(TEXT, ChannelKind::Text);
+    let overwrite = |allow| Overwrite { target: OverwriteTarget::Member(ANN), allow, deny: Permissions::NONE };
+    with.overwrites = vec![overwrite(Permissions::MANAGE_GUILD)];
+    let put = |channel: &Channel| GuildEvent::ChannelPut(channel.clone());
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, put(&with)))), Refusal::MISSING_PERMISSIONS);
+    with.overwrites = vec![overwrite(Permissions::MANAGE_MESSAGES)];
+    done(&mut owner, by(MODERATOR, put(&with)));
+
+    let fans = |permissions| GuildEvent::RolePut(role(FANS, 1, permissions));
+    assert_eq!(
+        refusal(propose(&mut owner, by(MODERATOR, fans(Permissions::ADMINISTRATOR)))),
+        Refusal::MISSING_PERMISSIONS
+    );
+    done(&mut owner, by(MODERATOR, fans(Permissions::KICK_MEMBERS)));
+}
+
+#[test]
+fn roles_are_changed_from_above() {
+    let mut owner = owner();
+    let own = GuildEvent::RolePut(Role { name: "x".into(), ..guild().roles[&MODERATORS].clone() });
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, own.clone()))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, by(BOSS, own));
+    let high = GuildEvent::RolePut(role(FANS, 5, Permissions::NONE));
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, high))), Refusal::MISSING_PERMISSIONS);
+    let everyone = GuildEvent::RoleDelete(GUILD.everyone());
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, everyone))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, by(MODERATOR, GuildEvent::RoleDelete(FANS)));
+
+    let give = |to, roles: &[RoleId]| GuildEvent::MemberPut(member(to, roles));
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, give(ANN, &[MODERATORS])))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, by(BOSS, give(ANN, &[MODERATORS])));
+    assert_eq!(state(&owner).members[&ANN].roles, [MODERATORS]);
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, give(ANN, &[RoleId(77)])))).fields[0].field, "roles");
+}
+
+#[test]
+fn members_are_removed_by_those_above_them_or_leave() {
+    let mut owner = owner();
+    let remove = |id| GuildEvent::MemberRemove(user(id));
+    assert_eq!(refusal(propose(&mut owner, by(ANN, remove(MODERATOR)))), Refusal::MISSING_PERMISSIONS);
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, remove(BOSS)))), Refusal::MISSING_PERMISSIONS);
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, remove(BOSS)))), Refusal::MISSING_PERMISSIONS);
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, remove(STRANGER)))), Refusal::UNKNOWN_MEMBER);
+    done(&mut owner, by(MODERATOR, remove(ANN)));
+    done(&mut owner, by(MODERATOR, remove(MODERATOR)));
+    assert_eq!(state(&owner).members.len(), 1);
+}
+
+#[test]
+fn nicknames_are_ones_own_or_a_managers() {
+    let mut owner = owner();
+    let nick = |id, roles: &[RoleId]| GuildEvent::MemberPut(Member { nick: Some("nick".into()), ..member(id, roles) });
+    assert_eq!(refusal(propose(&mut owner, by(ANN, nick(MODERATOR, &[MODERATORS])))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, by(ANN, nick(ANN, &[])));
+    assert_eq!(refusal(propose(&mut owner, by(MODERATOR, nick(BOSS, &[])))), Refusal::MISSING_PERMISSIONS);
+    let joins = GuildEvent::MemberPut(member(STRANGER, &[]));
+    assert_eq!(refusal(propose(&mut owner, by(ANN, joins.clone()))), Refusal::MISSING_PERMISSIONS);
+    done(&mut owner, change(Actor::Operator, joins));
+}

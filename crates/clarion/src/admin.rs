@@ -1,0 +1,135 @@
+//! The admin port: metrics, probes, recent traces and the admin API, on a thread of its own so that it answers when
+//! everything else is busy.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use clarion_observability::{Process as Observability, Telemetry};
+use tokio::sync::oneshot;
+
+use crate::AdminConfig;
+use crate::config::ADMIN_PORT;
+
+/// The running admin port. Stops when dropped.
+pub(crate) struct AdminPort {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminPort {
+    /// Binds and serves. `routes` are the admin API and the probes.
+    pub(crate) fn start(config: &AdminConfig, telemetry: Telemetry, routes: Router) -> anyhow::Result<Self> {
+        let listener = bind(config)?;
+        let address = listener.local_addr()?;
+        let pages = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/metrics/", get(metrics))
+            .route("/debug/traces", get(traces))
+            .route("/debug/traces/{id}", get(one_trace))
+            .with_state(telemetry.process().clone());
+        let mut app = routes.merge(pages);
+        if address.ip().is_loopback() {
+            app = app.layer(axum::middleware::from_fn(only_local_names));
+        }
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("clarion-admin".to_owned()).spawn(move || {
+            telemetry.adopt_thread();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async move {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    _ = axum::serve(listener, app) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminPort {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bind(config: &AdminConfig) -> anyhow::Result<std::net::TcpListener> {
+    let listener = match config.listen {
+        Some(at) if !at.ip().is_loopback() && config.token.is_none() => {
+            bail!("admin.listen is {at}, beyond this machine, and admin.token is not set")
+        }
+        Some(at) => std::net::TcpListener::bind(at).with_context(|| format!("admin.listen: cannot listen on {at}"))?,
+        None => {
+            let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT));
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            std::net::TcpListener::bind(usual).or_else(|_| std::net::TcpListener::bind(any))?
+        }
+    };
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A web page can make a name of its own point at this machine and then read what is here. It cannot choose the name
+/// that its browser sends.
+async fn only_local_names(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
+    let name = name.trim_matches(['[', ']']);
+    if name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "this port answers to localhost and to addresses only\n").into_response()
+}
+
+async fn metrics(State(process): State<Observability>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], process.render_metrics()).into_response()
+}
+
+async fn traces(State(process): State<Observability>, Query(query): Query<HashMap<String, String>>) -> Response {
+    if wants_json(&query) {
+        return json(serde_json::to_string(&process.recent().list()));
+    }
+    Html(process.recent().html_list()).into_response()
+}
+
+async fn one_trace(
+    State(process): State<Observability>,
+    Path(id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let page = if wants_json(&query) {
+        process.recent().get(&id).map(|spans| json(serde_json::to_string(&spans)))
+    } else {
+        process.recent().html_trace(&id).map(|page| Html(page).into_response())
+    };
+    page.unwrap_or_else(|| (StatusCode::NOT_FOUND, "no such trace is kept\n").into_response())
+}
+
+fn wants_json(query: &HashMap<String, String>) -> bool {
+    query.get("format").is_some_and(|f| f == "json")
+}
+
+fn json(text: serde_json::Result<String>) -> Response {
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

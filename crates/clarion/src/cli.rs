@@ -1,0 +1,192 @@
+//! The command line: serve (the default), and what is done to a running Clarion from beside it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use clarion_observability::Process as Observability;
+use clarion_observability::log::{self, Fields};
+use serde_json::{Value, json};
+
+use crate::config::ADMIN_PORT;
+use crate::demo::{self, Addresses};
+use crate::{Clarion, Config, Topology, start};
+
+#[derive(Parser)]
+#[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
+struct Cli {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, env = "CLARION_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The folder of everything that lasts [default: ./data]
+    #[arg(long, env = "CLARION_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// A configuration file (TOML)
+    #[arg(long, env = "CLARION_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Issue or revoke tokens of a running Clarion
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Issue a token for an account and print it
+    Issue {
+        /// The account's id
+        #[arg(long)]
+        user: String,
+        /// What to call the token
+        #[arg(long, default_value = "issued by hand")]
+        label: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Revoke a token: it holds no longer, sessions that use it are closed
+    Revoke {
+        /// The token
+        token: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+}
+
+#[derive(Args)]
+struct AdminArgs {
+    /// Base URL of the admin port [default: what the data folder says, else http://127.0.0.1:9568]
+    #[arg(long, env = "CLARION_ADMIN", value_name = "URL")]
+    admin: Option<String>,
+    /// The admin token, where one is set
+    #[arg(long, env = "CLARION_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> anyhow::Result<()> {
+    let Cli { serve, command } = Cli::parse();
+    match command {
+        None => serve.run(),
+        Some(Command::Token(command)) => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command.run(&serve))
+        }
+    }
+}
+
+impl Serve {
+    fn run(&self) -> anyhow::Result<()> {
+        let mut overrides = Vec::new();
+        overrides.extend(self.listen.map(|at| ("gateway.listen", at.to_string())));
+        overrides.extend(self.data.as_ref().map(|data| ("data", data.display().to_string())));
+        let config = Config::read(self.config.as_deref(), &overrides)?;
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+        let observability = Observability::new(&config.telemetry)?;
+        let mut clarion = start(&config, Topology::default(), observability)?;
+        let fatal = clarion.process().fatal();
+        clarion.telemetry().adopt_thread();
+        log::PROCESS_STARTED.emit(Fields::detail(format!("data folder {}", config.data.display())));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            greet(&config, &clarion).await?;
+            clarion.ready();
+            tokio::select! {
+                stopped = clarion_runtime::stop_requested() => stopped?,
+                () = fatal.cancelled() => {}
+            }
+            anyhow::Ok(())
+        })?;
+        // A second signal during the drain ends the process at once.
+        runtime.spawn(async {
+            if clarion_runtime::stop_requested().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+        let (ended, when_ended) = tokio::sync::oneshot::channel();
+        let failed = fatal.is_cancelled();
+        log::PROCESS_STOPPING.emit(Fields::default());
+        std::thread::spawn(move || ended.send(clarion.stop()));
+        let report = runtime.block_on(when_ended).context("the stop itself failed")?;
+        let cut_off = report.cut_off.join(", ");
+        let cut_off = (!cut_off.is_empty()).then(|| format!("cut off at the deadline: {cut_off}"));
+        log::PROCESS_STOPPED.emit(Fields {
+            duration_ms: Some(report.took.as_secs_f64() * 1e3),
+            detail: cut_off,
+            ..Fields::default()
+        });
+        if failed || !report.failed.is_empty() {
+            bail!("ended because of a failure; the log says which");
+        }
+        Ok(())
+    }
+}
+
+async fn greet(config: &Config, clarion: &Clarion) -> anyhow::Result<()> {
+    let admin = clarion.admin_address();
+    std::fs::write(config.data.join("admin.url"), format!("http://{admin}\n"))?;
+    let public = clarion.gateways().first().context("no gateway is running")?;
+    let addresses = Addresses { public: public.to_string(), admin: admin.to_string() };
+    if !config.demo {
+        return Ok(());
+    }
+    match demo::prepare(&config.data, clarion.is_new(), clarion.admin(), &addresses).await? {
+        Some(demo) => {
+            log::DEMO_CREATED.emit(Fields::default());
+            eprintln!("{}", demo.greeting());
+        }
+        None => eprintln!("\nClarion is listening on http://{public}; operate it at http://{admin}.\n"),
+    }
+    Ok(())
+}
+
+impl TokenCommand {
+    async fn run(self, serve: &Serve) -> anyhow::Result<()> {
+        match self {
+            TokenCommand::Issue { user, label, admin } => {
+                let body = json!({ "user_id": user, "label": label });
+                let answer = admin.post(serve, "tokens", &body).await?;
+                println!("{}", answer["token"].as_str().unwrap_or_default());
+            }
+            TokenCommand::Revoke { token, admin } => {
+                admin.post(serve, "tokens/revoke", &json!({ "token": token })).await?;
+                println!("revoked");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AdminArgs {
+    fn url(&self, serve: &Serve) -> String {
+        let data = serve.data.clone().unwrap_or_else(|| Config::default().data);
+        let noted = std::fs::read_to_string(data.join("admin.url")).ok().map(|url| url.trim().to_owned());
+        self.admin.clone().or(noted).unwrap_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"))
+    }
+
+    async fn post(&self, serve: &Serve, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = self.url(serve);
+        let mut request = reqwest::Client::new().post(format!("{url}/admin/v1/{path}")).json(body);
+        if let Some(token) = &self.admin_token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.with_context(|| format!("no Clarion answers at {url}; is it running?"))?;
+        let ok = answer.status().is_success();
+        let value: Value = answer.json().await.context("the answer is not JSON")?;
+        if !ok {
+            bail!("{}", value["error"].as_str().unwrap_or("refused"));
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,84 @@
+//! The settings of the whole process. Each section is a service's or a shared part's own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clarion_runtime::config::{ConfigError, load};
+
+/// The port for metrics, probes, traces and the admin API.
+pub const ADMIN_PORT: u16 = 9_568;
+
+/// All settings. The default is a laptop's.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of everything that lasts.
+    pub data: PathBuf,
+    /// Whether a first start makes the demo workspace.
+    pub demo: bool,
+    /// How long each service may take to end, in seconds.
+    pub drain_seconds: u64,
+    /// The admin port.
+    pub admin: AdminConfig,
+    /// Logs, traces, metrics.
+    pub telemetry: clarion_observability::Config,
+    /// The embedded store.
+    pub storage: clarion_storage::embedded::Config,
+    /// The router.
+    pub router: clarion_router::Config,
+    /// The channel server.
+    pub channel: clarion_channel::Config,
+    /// The gateway.
+    pub gateway: clarion_gateway::Config,
+}
+
+/// Settings of the admin port.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where it listens. Unset: 127.0.0.1:9568, or any free port when that one is taken.
+    pub listen: Option<SocketAddr>,
+    /// What requests to the admin API must bear. Needed when it listens beyond loopback.
+    pub token: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            demo: true,
+            drain_seconds: 10,
+            admin: AdminConfig::default(),
+            telemetry: clarion_observability::Config::default(),
+            storage: clarion_storage::embedded::Config::default(),
+            router: clarion_router::Config::default(),
+            channel: clarion_channel::Config::default(),
+            gateway: clarion_gateway::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings: defaults, file, environment, command line; then the names that every operator knows
+    /// (`LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`), where the former say nothing.
+    pub fn read(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let mut known = Vec::new();
+        if let Some(level) = env("LOG_LEVEL") {
+            known.push(("telemetry.log_level", level));
+        }
+        if let Some(endpoint) = env("OTEL_EXPORTER_OTLP_ENDPOINT") {
+            known.push(("telemetry.otlp_endpoint", endpoint));
+        }
+        if let Some(port) = env("PROMETHEUS_PORT") {
+            known.push(("admin.listen", format!("{}:{port}", Ipv4Addr::LOCALHOST)));
+        }
+        known.extend(overrides.iter().cloned());
+        let mut config: Self = load(file, &known)?;
+        config.storage.path = config.data.join("store");
+        Ok(config)
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

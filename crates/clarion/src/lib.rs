@@ -1,0 +1,10 @@
+//! All services in one process: the list, the admin port, the demo workspace, and the command line.
+
+mod admin;
+pub mod cli;
+mod config;
+pub mod demo;
+mod start;
+
+pub use config::{AdminConfig, Config};
+pub use start::{Clarion, Topology, start};

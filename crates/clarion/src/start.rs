@@ -1,0 +1,162 @@
+//! The list: embedded stores, a router, channel servers, gateways, in one process.
+//!
+//! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
+//! still works.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clarion_model::key::{Epoch, Slot};
+use clarion_observability::Telemetry;
+use clarion_router::Admin;
+use clarion_runtime::{Address, Process, StopReport};
+use clarion_storage::Stores;
+use clarion_storage::embedded::Embedded;
+
+use crate::Config;
+use crate::admin::AdminPort;
+
+const ROUTER: &str = "router-0";
+
+/// How many of each service there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topology {
+    /// Channel servers.
+    pub channel_servers: usize,
+    /// Gateways. The first listens where the settings say, the others on free ports.
+    pub gateways: usize,
+}
+
+/// One process's services, running.
+pub struct Clarion {
+    process: Process,
+    is_new: bool,
+    telemetry: Telemetry,
+    admin_port: AdminPort,
+    admin: Admin,
+    gateways: Vec<SocketAddr>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self { channel_servers: 1, gateways: 1 }
+    }
+}
+
+/// Starts everything; returns when all of it is bound.
+pub fn start(
+    config: &Config,
+    topology: Topology,
+    observability: clarion_observability::Process,
+) -> anyhow::Result<Clarion> {
+    let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
+    let (stores, is_new) = start_store(&mut process, config)?;
+    let deps = clarion_router::Deps { stores: stores.clone() };
+    let settings = config.router.clone();
+    let (router, admin, telemetry) = process.start("router", ROUTER, 1, |host| async move {
+        let server = clarion_router::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.address().clone(), server.admin(), host.telemetry().clone()), server.run()))
+    })?;
+    for n in 0..topology.channel_servers {
+        start_channel_server(&mut process, config, n, &stores, &router)?;
+    }
+    let mut gateways = Vec::new();
+    for n in 0..topology.gateways {
+        gateways.push(start_gateway(&mut process, config, n, &router)?);
+    }
+    let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
+    let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes)?;
+    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways })
+}
+
+/// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
+fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores, bool)> {
+    let settings = config.storage.clone();
+    process.start("storage", "storage-0", 1, |host| async move {
+        let store = Embedded::open(&settings, host.telemetry())?;
+        let stores = store.stores();
+        // Nobody has ever taken a slot of a new store.
+        let is_new = stores.slots.get(Slot(0)).await?.epoch == Epoch(0);
+        let run = async move {
+            tokio::select! {
+                _ = store.failure().wait() => host.fail(),
+                () = host.draining().cancelled_owned() => {}
+            }
+            // Closing waits for what is queued.
+            tokio::task::spawn_blocking(move || drop(store)).await?;
+            Ok(())
+        };
+        Ok(((stores, is_new), run))
+    })
+}
+
+fn start_channel_server(
+    process: &mut Process,
+    config: &Config,
+    n: usize,
+    stores: &Stores,
+    router: &Address,
+) -> anyhow::Result<()> {
+    let deps = clarion_channel::Deps { stores: stores.clone(), router: router.clone() };
+    let settings = config.channel.clone();
+    process.start("channel", &format!("channel-{n}"), 1, |host| async move {
+        Ok(((), clarion_channel::Server::bind(settings, deps, host).await?.run()))
+    })
+}
+
+fn start_gateway(process: &mut Process, config: &Config, n: usize, router: &Address) -> anyhow::Result<SocketAddr> {
+    let deps = clarion_gateway::Deps { router: router.clone() };
+    let mut settings = config.gateway.clone();
+    if n > 0 {
+        settings.listen.set_port(0);
+    }
+    process.start("gateway", &format!("gateway-{n}"), 2, |host| async move {
+        let server = clarion_gateway::Server::bind(settings, deps, host).await?;
+        Ok((server.local_addr(), server.run()))
+    })
+}
+
+impl Clarion {
+    /// Everything is as it should be for the first client.
+    pub fn ready(&self) {
+        self.process.ready();
+    }
+
+    /// Where clients connect, one address a gateway.
+    pub fn gateways(&self) -> &[SocketAddr] {
+        &self.gateways
+    }
+
+    /// Where metrics, probes, traces and the admin API are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_port.address()
+    }
+
+    /// What operators do by hand.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// What the process itself says, it says in the router's name.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Whether the store was made by this start.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The services.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Stops everything, in reverse order; what was acknowledged is on the disk before and after.
+    pub fn stop(self) -> StopReport {
+        let Self { process, admin_port, .. } = self;
+        let report = process.stop();
+        drop(admin_port);
+        report
+    }
+}

@@ -1,0 +1,111 @@
+//! The services of one process, with telemetry that a test can look into.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clarion::demo::{self, Account, Addresses, Demo};
+use clarion::{Clarion, Config, Topology, start};
+use clarion_observability::capture::Capture;
+use tempfile::TempDir;
+
+use crate::{Api, Socket};
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running Clarion with a demo workspace. Stopped when dropped.
+pub struct Cluster {
+    clarion: Option<Clarion>,
+    capture: Capture,
+    demo: Demo,
+    data: TempDir,
+}
+
+impl Cluster {
+    /// One of each service.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::with(Topology::default(), |_| {}).await
+    }
+
+    /// As many of each as asked, with the settings changed as asked.
+    pub async fn with(topology: Topology, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let mut config = Config { data: data.path().to_path_buf(), drain_seconds: 5, ..Config::default() };
+        config.storage.path = data.path().join("store");
+        config.storage.min_free = 0;
+        config.gateway.listen = ([127, 0, 0, 1], 0).into();
+        config.admin.listen = Some(([127, 0, 0, 1], 0).into());
+        config.gateway.rest.rate_limits.enabled = false;
+        change(&mut config);
+        let capture = Capture::with(&config.telemetry)?;
+        let process = capture.process().clone();
+        let clarion = tokio::task::spawn_blocking(move || start(&config, topology, process)).await??;
+        let public = clarion.gateways().first().context("a gateway")?.to_string();
+        let addresses = Addresses { public, admin: clarion.admin_address().to_string() };
+        let demo = demo::prepare(data.path(), clarion.is_new(), clarion.admin(), &addresses).await?;
+        clarion.ready();
+        Ok(Self { clarion: Some(clarion), capture, demo: demo.context("a demo workspace")?, data })
+    }
+
+    /// The workspace that is there.
+    pub fn demo(&self) -> &Demo {
+        &self.demo
+    }
+
+    /// What the services said.
+    pub fn capture(&self) -> &Capture {
+        &self.capture
+    }
+
+    /// The services.
+    pub fn clarion(&mut self) -> &mut Clarion {
+        self.clarion.as_mut().expect("it runs until it is dropped")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// The first bot.
+    pub fn bot(&self) -> &Account {
+        &self.demo.bots[0]
+    }
+
+    /// The second bot.
+    pub fn other_bot(&self) -> &Account {
+        &self.demo.bots[1]
+    }
+
+    /// The API as somebody sees it, at a gateway.
+    pub fn api(&self, account: &Account, gateway: usize) -> Api {
+        Api::new(&format!("http://{}/api/v10", self.gateway(gateway)), &account.token)
+    }
+
+    /// A connected, identified session, at a gateway, after its guild has come.
+    pub async fn session(&self, account: &Account, gateway: usize, intents: u64) -> anyhow::Result<Socket> {
+        let mut socket = Socket::connect(&format!("ws://{}", self.gateway(gateway))).await?;
+        socket.identify(&account.token, intents).await?;
+        socket.dispatch("READY").await?;
+        socket.dispatch("GUILD_CREATE").await?;
+        Ok(socket)
+    }
+
+    /// The base URL of the admin port.
+    pub fn admin_url(&self) -> String {
+        self.demo.admin.clone()
+    }
+
+    fn gateway(&self, n: usize) -> std::net::SocketAddr {
+        self.clarion.as_ref().expect("it runs until it is dropped").gateways()[n]
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(clarion) = self.clarion.take() {
+            // The stop joins threads; a thread of its own may wait for them.
+            let _ = std::thread::spawn(move || clarion.stop()).join();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Whole clusters and real clients, for the tests that need both.
+//!
+//! [`Cluster`] is the product's own list of services in this process, on free ports and a data folder of its own.
+//! [`Program`] is the product as a program of its own, for tests that kill it.
+
+mod client;
+mod cluster;
+mod program;
+
+pub use client::{Api, Frame, Socket};
+pub use cluster::{Cluster, PATIENCE};
+pub use program::Program;

@@ -1,0 +1,64 @@
+//! Memberships.
+
+use clarion_model::guild::Member as Membership;
+use serde::Serialize;
+
+use super::{Id, Null, Time, User};
+
+/// Somebody's membership of a guild. Beside a message the user stands elsewhere and is left out.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Member<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<User<'a>>,
+    nick: Option<&'a str>,
+    avatar: Null,
+    banner: Null,
+    roles: Vec<Id>,
+    joined_at: Time,
+    premium_since: Null,
+    deaf: bool,
+    mute: bool,
+    flags: u32,
+    pending: bool,
+    communication_disabled_until: Null,
+}
+
+/// A membership that says of which guild.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MemberOf<'a> {
+    guild_id: Id,
+    #[serde(flatten)]
+    member: Member<'a>,
+}
+
+impl<'a> Member<'a> {
+    /// Without its user.
+    pub(crate) fn bare(membership: &'a Membership) -> Self {
+        Self {
+            user: None,
+            nick: membership.nick.as_deref(),
+            avatar: None,
+            banner: None,
+            roles: membership.roles.iter().map(|id| Id::from(*id)).collect(),
+            joined_at: Time(membership.joined_at),
+            premium_since: None,
+            deaf: false,
+            mute: false,
+            flags: 0,
+            pending: false,
+            communication_disabled_until: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Membership> for Member<'a> {
+    fn from(membership: &'a Membership) -> Self {
+        Self { user: Some((&membership.user).into()), ..Self::bare(membership) }
+    }
+}
+
+impl<'a> MemberOf<'a> {
+    pub(crate) fn new(guild_id: impl Into<Id>, membership: &'a Membership) -> Self {
+        Self { guild_id: guild_id.into(), member: membership.into() }
+    }
+}

@@ -1,0 +1,92 @@
+//! The gateway's settings. The defaults are a laptop's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clarion_runtime::Listen;
+use serde::{Deserialize, Serialize};
+
+use crate::rest::RestConfig;
+
+/// Settings of a gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect, for the API and for sockets.
+    pub listen: SocketAddr,
+    /// Where operators' requests arrive, through the router.
+    pub rpc: Listen,
+    /// The socket URL that clients are given, such as `wss://chat.example`. Without it, the host they asked.
+    pub public_url: Option<String>,
+    /// Threads that own sessions and write to sockets.
+    pub shards: usize,
+    /// Most open connections, sockets and API requests together. More wait to be accepted.
+    pub max_connections: usize,
+    /// How often clients send a heartbeat. Libraries drop a connection that is silent for a minute.
+    pub heartbeat_interval_ms: u64,
+    /// Most frames of a client in a minute.
+    pub frames_per_minute: u32,
+    /// What one session keeps to replay.
+    pub replay_bytes: usize,
+    /// What all sessions keep to replay. Beyond it, sessions without a socket end early.
+    pub replay_total_bytes: usize,
+    /// How long a session waits to be resumed.
+    pub resume_window_s: u64,
+    /// What may wait for one socket before its client counts as too slow.
+    pub outbox_bytes: usize,
+    /// How clients start sessions.
+    pub identify: Identify,
+    /// The API over HTTP.
+    pub rest: RestConfig,
+    /// Over how long the clients are asked to reconnect when the gateway drains.
+    pub drain_ms: u64,
+}
+
+/// How clients start sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identify {
+    /// How many shards of a bot may identify at once.
+    pub max_concurrency: u32,
+    /// Sessions a bot may start in a day.
+    pub session_start_limit: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            rpc: Listen::default(),
+            public_url: None,
+            shards: 2,
+            max_connections: 15_000,
+            heartbeat_interval_ms: 41_250,
+            frames_per_minute: 120,
+            replay_bytes: 1 << 20,
+            replay_total_bytes: 256 << 20,
+            resume_window_s: 300,
+            outbox_bytes: 1 << 20,
+            identify: Identify::default(),
+            rest: RestConfig::default(),
+            drain_ms: 2_000,
+        }
+    }
+}
+
+impl Default for Identify {
+    fn default() -> Self {
+        Self { max_concurrency: 16, session_start_limit: 1_000 }
+    }
+}
+
+impl Config {
+    /// How often clients send a heartbeat.
+    pub fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval_ms)
+    }
+
+    /// How long a session waits to be resumed.
+    pub fn resume_window(&self) -> Duration {
+        Duration::from_secs(self.resume_window_s)
+    }
+}

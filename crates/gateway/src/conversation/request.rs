@@ -1,0 +1,210 @@
+//! The bodies of what clients send, read leniently: libraries differ in what they add and how they write ids.
+
+use clarion_model::id::{GuildId, UserId};
+use clarion_model::presence::{Activity, Presence, Status};
+use clarion_model::time::Timestamp;
+use serde_json::{Map, Value};
+
+use super::Violation;
+use crate::frame::CloseCode;
+use crate::intents::Intents;
+
+/// Most activities kept of one presence.
+const ACTIVITIES: usize = 5;
+const ACTIVITY_TEXT: usize = 128;
+const NONCE_BYTES: usize = 32;
+/// Most members asked for by id at once.
+const USER_IDS: usize = 100;
+
+/// A client starts a session.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Identify {
+    /// As it was shown, perhaps with a scheme in front.
+    pub(crate) token: String,
+    pub(crate) intents: Intents,
+    /// Which of how many.
+    pub(crate) shard: (u32, u32),
+    pub(crate) presence: Presence,
+}
+
+/// A client goes on with a session.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Resume {
+    pub(crate) token: String,
+    pub(crate) session_id: String,
+    pub(crate) sequence: u64,
+}
+
+/// A client wants to know members of a guild.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MembersRequest {
+    pub(crate) guild_id: GuildId,
+    /// How the name begins; empty for everybody.
+    pub(crate) query: String,
+    /// Most answers; zero for all.
+    pub(crate) limit: usize,
+    pub(crate) user_ids: Option<Vec<UserId>>,
+    pub(crate) presences: bool,
+    /// To be repeated in the answer.
+    pub(crate) nonce: Option<String>,
+}
+
+impl std::fmt::Debug for Identify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identify").field("intents", &self.intents).field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Resume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resume").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn identify(d: &str, wall: Timestamp) -> Result<Identify, Violation> {
+    let d = object(d).ok_or(NOT_A_PAYLOAD)?;
+    let token = d.get("token").and_then(Value::as_str).ok_or(NOT_A_PAYLOAD)?.to_owned();
+    let intents = d.get("intents").and_then(Value::as_u64).and_then(Intents::new);
+    let intents = intents.ok_or(Violation { code: CloseCode::INVALID_INTENTS, reason: "invalid intents" })?;
+    let shard = match d.get("shard") {
+        None | Some(Value::Null) => Some((0, 1)),
+        Some(value) => shard(value),
+    };
+    let shard = shard.ok_or(Violation { code: CloseCode::INVALID_SHARD, reason: "invalid shard" })?;
+    let presence = match d.get("presence") {
+        Some(Value::Object(p)) => presence_of(p, wall),
+        _ => Presence { status: Status::Online, activities: Vec::new() },
+    };
+    Ok(Identify { token, intents, shard, presence })
+}
+
+/// `None` for what has the form of a request but names no place in a session.
+pub(super) fn resume(d: &str) -> Result<Option<Resume>, Violation> {
+    let d = object(d).ok_or(NOT_A_PAYLOAD)?;
+    let token = d.get("token").and_then(Value::as_str).ok_or(NOT_A_PAYLOAD)?.to_owned();
+    let session_id = d.get("session_id").and_then(Value::as_str);
+    let sequence = d.get("seq").and_then(Value::as_u64);
+    let resume = session_id.zip(sequence);
+    Ok(resume.map(|(id, sequence)| Resume { token, session_id: id.to_owned(), sequence }))
+}
+
+/// Never fails: libraries disagree about nearly every field of it.
+pub(super) fn presence(d: &str, wall: Timestamp) -> Presence {
+    object(d).map_or_else(|| Presence { status: Status::Online, activities: Vec::new() }, |d| presence_of(&d, wall))
+}
+
+pub(super) fn members(d: &str) -> Option<MembersRequest> {
+    let d = object(d)?;
+    let guild_id = match d.get("guild_id")? {
+        Value::Array(ids) => id(ids.first()?)?,
+        one => id(one)?,
+    };
+    let user_ids = match d.get("user_ids") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(ids)) => Some(ids.iter().filter_map(id).take(USER_IDS).map(UserId).collect()),
+        Some(one) => Some(id(one).map(UserId).into_iter().collect()),
+    };
+    let nonce = d.get("nonce").and_then(Value::as_str).filter(|n| n.len() <= NONCE_BYTES);
+    Some(MembersRequest {
+        guild_id: GuildId(guild_id),
+        query: d.get("query").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        limit: d.get("limit").and_then(Value::as_u64).unwrap_or_default() as usize,
+        user_ids,
+        presences: d.get("presences").and_then(Value::as_bool).unwrap_or_default(),
+        nonce: nonce.map(str::to_owned),
+    })
+}
+
+const NOT_A_PAYLOAD: Violation = Violation { code: CloseCode::DECODE_ERROR, reason: "not a payload" };
+
+fn object(d: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(d).ok()
+}
+
+fn id(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(s) => s.parse::<UserId>().ok().map(|id| id.0),
+        Value::Number(n) => n.as_u64().filter(|n| *n > 0),
+        _ => None,
+    }
+}
+
+fn shard(value: &Value) -> Option<(u32, u32)> {
+    let [which, of] = value.as_array()?.as_slice() else { return None };
+    let (which, of) = (u32::try_from(which.as_u64()?).ok()?, u32::try_from(of.as_u64()?).ok()?);
+    (which < of).then_some((which, of))
+}
+
+fn presence_of(d: &Map<String, Value>, wall: Timestamp) -> Presence {
+    let status = match d.get("status").and_then(Value::as_str) {
+        Some("idle") => Status::Idle,
+        Some("dnd") => Status::Dnd,
+        Some("offline" | "invisible") => Status::Offline,
+        _ => Status::Online,
+    };
+    let listed = d.get("activities").and_then(Value::as_array).into_iter().flatten();
+    // The field of before there could be several.
+    let activities = listed.chain(d.get("game")).filter_map(|a| activity(a, wall)).take(ACTIVITIES).collect();
+    Presence { status, activities }
+}
+
+fn activity(value: &Value, wall: Timestamp) -> Option<Activity> {
+    let text = |field| value.get(field).and_then(Value::as_str).map(|s| s.chars().take(ACTIVITY_TEXT).collect());
+    Some(Activity {
+        name: text("name")?,
+        kind: value.get("type").and_then(Value::as_u64).and_then(|k| u8::try_from(k).ok()).unwrap_or_default(),
+        state: text("state"),
+        url: text("url"),
+        created_at_ms: value.get("created_at").and_then(Value::as_u64).unwrap_or(wall.as_millis()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Timestamp = Timestamp::from_millis(5);
+
+    fn refused(d: &str) -> u16 {
+        identify(d, WALL).expect_err("refused").code.0
+    }
+
+    #[test]
+    fn identify_is_checked_where_it_matters() {
+        let full = identify(
+            r#"{"token":"Bot t","intents":513,"properties":{"os":"x"},"shard":[1,2],"compress":true,"large_threshold":50,
+                "presence":{"since":{"secs_since_epoch":1},"status":"dnd","afk":0,"activities":[{"name":"n","type":2,"platform":null}]}}"#,
+            WALL,
+        );
+        let full = full.expect("accepted");
+        assert_eq!((full.shard, full.intents.0, full.presence.status), ((1, 2), 513, Status::Dnd));
+        assert_eq!(full.presence.activities[0].created_at_ms, 5);
+        assert_eq!(refused(r#"{"intents":1}"#), 4002);
+        assert_eq!(refused(r#"{"token":7,"intents":1}"#), 4002);
+        assert_eq!(refused(r#"{"token":"t"}"#), 4013);
+        assert_eq!(refused(r#"{"token":"t","intents":-1}"#), 4013);
+        assert_eq!(refused(r#"{"token":"t","intents":1099511627776}"#), 4013);
+        for shard in ["[1,1]", "[0,0]", "[-1,1]", "[0]", "7", "[0,1,2]"] {
+            assert_eq!(refused(&format!(r#"{{"token":"t","intents":1,"shard":{shard}}}"#)), 4010, "{shard}");
+        }
+    }
+
+    #[test]
+    fn the_old_field_of_a_presence_is_read() {
+        let p = presence(r#"{"status":"online","game":{"name":"chess","type":0,"timestamps":{}},"since":0.0}"#, WALL);
+        assert_eq!((p.status, p.activities.len()), (Status::Online, 1));
+        assert_eq!(presence("17", WALL).status, Status::Online);
+    }
+
+    #[test]
+    fn ids_may_be_numbers_strings_or_lists() {
+        for guild in [r#""42""#, "42", r#"["42"]"#, "[42]"] {
+            let m = members(&format!(r#"{{"guild_id":{guild},"query":"","limit":0}}"#)).expect("a request");
+            assert_eq!((m.guild_id, m.user_ids), (GuildId(42), None));
+        }
+        let m = members(r#"{"guild_id":1,"user_ids":["7",8],"nonce":"n","presences":true}"#).expect("a request");
+        assert_eq!(m.user_ids, Some(vec![UserId(7), UserId(8)]));
+        assert_eq!((m.nonce.as_deref(), m.presences), (Some("n"), true));
+        assert_eq!(members("{}"), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! Who owns what, and how to reach them: answered from what is known, asked of the router otherwise.
+//!
+//! What is known may be old. An owner that is not the owner any more says so; then the router is asked again.
+
+mod table;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use clarion_model::id::ChannelId;
+use clarion_model::key::{Key, Slot};
+use clarion_observability::{Instrument, Span, span};
+use clarion_proto::v1;
+use clarion_proto::v1::channel_client::ChannelClient;
+use clarion_proto::v1::route_request::What;
+use clarion_proto::v1::router_client::RouterClient;
+use clarion_runtime::{Address, Host, Peer};
+use futures_util::future::BoxFuture;
+use prost::Message;
+use tonic::{Code, Response, Status};
+
+use table::{Owner, Table};
+
+/// How long a call is tried again while its key changes hands.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest first pause between two tries; each further one may be twice as long.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Largest answer of a channel server: a guild with all its members.
+const ANSWER_BYTES: usize = 64 << 20;
+/// Connections kept to channel servers. Beyond it all are made anew.
+const PEERS: usize = 256;
+
+/// The directory. A clone is the same one.
+#[derive(Clone)]
+pub(crate) struct Directory(Arc<Inner>);
+
+struct Inner {
+    host: Host,
+    router: RouterClient<Peer>,
+    table: RwLock<Table>,
+    peers: Mutex<HashMap<Address, ChannelClient<Peer>>>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The key that a channel lies in, and its owner.
+    Channel(ChannelId),
+    /// The owner of a key.
+    Key(Key),
+}
+
+/// Where something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) key: Key,
+    pub(crate) slot: Slot,
+    /// The owner's instance.
+    pub(crate) server: Arc<str>,
+    pub(crate) address: Address,
+}
+
+/// Something was not found.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum RouteError {
+    /// It does not exist.
+    #[error("there is no such channel")]
+    Unknown,
+    /// Nobody owns it, or nobody knows who does, just now.
+    #[error("no owner is known: {0}")]
+    Unavailable(String),
+}
+
+/// A call came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum CallError {
+    /// There is no such channel.
+    #[error("there is no such channel")]
+    UnknownChannel,
+    /// The owner refuses, and says why.
+    #[error("refused: {}", .0.message)]
+    Refused(v1::Refusal),
+    /// Nobody could be asked, or nobody answered; it may be tried later.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// An answer that the contract does not have.
+    #[error("broken: {0}")]
+    Broken(String),
+}
+
+/// Whether a call may be made again when nobody knows what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Always,
+    /// Only when it was certainly not begun.
+    IfNotBegun,
+}
+
+impl Directory {
+    /// A directory that knows nothing but the router.
+    pub(crate) fn new(host: Host, router: &Address) -> Self {
+        let router = RouterClient::new(host.peer(router));
+        Self(Arc::new(Inner { host, router, table: RwLock::default(), peers: Mutex::default() }))
+    }
+
+    /// Finds something, from what is known or by asking the router. Looking for a channel is a step of a request's trace.
+    pub(crate) async fn route(&self, target: Target) -> Result<Route, RouteError> {
+        let known = self.0.table.read().unwrap_or_else(PoisonError::into_inner).find(target);
+        if let Some(route) = known {
+            if let Target::Channel(channel) = target {
+                span::routed(&span::channel_route(None, channel, true), &route.server);
+            }
+            return Ok(route);
+        }
+        self.ask(target).await
+    }
+
+    async fn ask(&self, target: Target) -> Result<Route, RouteError> {
+        let what = match target {
+            Target::Channel(channel) => What::ChannelId(channel.0),
+            Target::Key(key) => What::Key(key.into()),
+        };
+        let mut router = self.0.router.clone();
+        let answer = router.route(v1::RouteRequest { what: Some(what) }).await;
+        let found = answer.map_err(|status| match status.code() {
+            Code::NotFound => RouteError::Unknown,
+            _ => RouteError::Unavailable(status.message().to_owned()),
+        })?;
+        let route = read(found.into_inner()).map_err(RouteError::Unavailable)?;
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).learn(target, &route);
+        Ok(route)
+    }
+
+    /// The owner of a key is not the one that is known.
+    pub(crate) fn forget(&self, key: Key) {
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).forget(key.slot());
+    }
+
+    /// A client of a channel server.
+    pub(crate) fn client(&self, address: &Address) -> ChannelClient<Peer> {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = peers.get(address) {
+            return client.clone();
+        }
+        if peers.len() >= PEERS {
+            peers.clear();
+        }
+        let client = ChannelClient::new(self.0.host.peer(address)).max_decoding_message_size(ANSWER_BYTES);
+        peers.insert(address.clone(), client.clone());
+        client
+    }
+
+    /// Calls the owner of something. A call whose outcome is unknown is made again: it must be one that can be.
+    pub(crate) async fn call<T, F>(&self, target: Target, f: F) -> Result<T, CallError>
+    where
+        F: Fn(ChannelClient<Peer>, Key) -> BoxFuture<'static, Result<Response<T>, Status>>,
+    {
+        self.call_with(target, Repeat::Always, f).await
+    }
+
+    /// Calls the owner of something, and not again unless it is certain that the first call was not begun.
+    pub(crate) async fn call_once<T, F>(&self, target: Target, f: F) -> Result<T, CallError>
+    where
+        F: Fn(ChannelClient<Peer>, Key) -> BoxFuture<'static, Result<Response<T>, Status>>,
+    {
+        self.call_with(target, Repeat::IfNotBegun, f).await
+    }
+
+    async fn call_with<T, F>(&self, target: Target, repeat: Repeat, f: F) -> Result<T, CallError>
+    where
+        F: Fn(ChannelClient<Peer>, Key) -> BoxFuture<'static, Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut pause, mut rerouted) = (PAUSE, false);
+        loop {
+            let error = match self.route(target).await {
+                Ok(route) => {
+                    let status = match f(self.client(&route.address), route.key).await {
+                        Ok(response) => return Ok(response.into_inner()),
+                        Err(status) => status,
+                    };
+                    let failure = Failure::of(&status);
+                    if !matches!(failure, Failure::Final(_)) {
+                        self.forget(route.key);
+                    }
+                    match failure {
+                        Failure::Final(error) => return Err(error),
+                        Failure::NotOwner if !rerouted => {
+                            rerouted = true;
+                            continue;
+                        }
+                        Failure::NotOwner | Failure::NotBegun => unavailable(&status),
+                        Failure::Unknown if repeat == Repeat::Always => unavailable(&status),
+                        Failure::Unknown => return Err(unavailable(&status)),
+                    }
+                }
+                Err(RouteError::Unknown) => return Err(CallError::UnknownChannel),
+                Err(RouteError::Unavailable(why)) => CallError::Unavailable(why),
+            };
+            let wait = pause.mul_f64(0.5 + 0.5 * chance());
+            if Instant::now() + wait >= deadline {
+                span::fail(&Span::current(), "unavailable");
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            pause *= 2;
+        }
+    }
+}
+
+/// What to do about a call that failed.
+#[derive(Debug)]
+enum Failure {
+    /// It is the answer.
+    Final(CallError),
+    /// Somebody else owns the key.
+    NotOwner,
+    /// The call did not reach anybody.
+    NotBegun,
+    /// It may have been carried out or not.
+    Unknown,
+}
+
+impl Failure {
+    fn of(status: &Status) -> Self {
+        if !status.details().is_empty()
+            && let Ok(refusal) = v1::Refusal::decode(status.details())
+            && refusal.status != 0
+        {
+            return Self::Final(CallError::Refused(refusal));
+        }
+        match status.code() {
+            Code::FailedPrecondition => Self::NotOwner,
+            Code::Unavailable if never_connected(status) => Self::NotBegun,
+            // What a connection that breaks half-way looks like, beside the server's own word for it.
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted | Code::DeadlineExceeded => {
+                Self::Unknown
+            }
+            code => Self::Final(CallError::Broken(format!("{code:?}: {}", status.message()))),
+        }
+    }
+}
+
+/// Whether a call failed because no connection could be made.
+fn never_connected(status: &Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn unavailable(status: &Status) -> CallError {
+    CallError::Unavailable(status.message().to_owned())
+}
+
+fn read(found: v1::RouteResponse) -> Result<Route, String> {
+    let key = found.key.ok_or("no key")?;
+    let key = Key::try_from(key).map_err(|e| e.to_string())?;
+    let address = found.address.parse::<Address>().map_err(|e| e.to_string())?;
+    Ok(Route { key, slot: key.slot(), server: found.server.into(), address })
+}
+
+impl From<&Route> for Owner {
+    fn from(route: &Route) -> Self {
+        Self { server: route.server.clone(), address: route.address.clone() }
+    }
+}
+
+/// Between 0 and 1; without randomness all wait equally long.
+fn chance() -> f64 {
+    let mut byte = [0; 1];
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests;

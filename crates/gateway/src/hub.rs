@@ -1,0 +1,346 @@
+//! The hub: one actor that follows the logs of guilds and users, keeps their replicas, and tells shards what to deliver.
+//!
+//! Events of a key reach it in order, and it tells a shard of a session's beginning, joins, leaves and events over one
+//! queue: a session sees a guild's state at one point of the stream and every event after it. It never waits for a
+//! client, only for a shard whose inbox is full.
+
+mod encode;
+mod events;
+mod follow;
+mod guild;
+mod members;
+mod opening;
+mod seats;
+mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
+mod user;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clarion_model::id::{GuildId, UserId};
+use clarion_model::key::Key;
+use clarion_model::presence::Presence;
+use clarion_model::user::{TokenHash, User};
+use clarion_observability::metric::GatewayMetrics;
+use clarion_proto::v1;
+use clarion_proto::v1::follow_request::Request;
+use clarion_runtime::{Address, Host};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::{Accounts, Watch};
+use crate::conversation::MembersRequest;
+use crate::directory::{Directory, Target};
+use crate::intents::Intents;
+use crate::shard::{self, Ended, Inbox, Link};
+use follow::{Follow, Phase};
+use guild::GuildEntry;
+pub(crate) use seats::Seat;
+use seats::Seats;
+use stream::{Brought, Streams};
+use user::{UserEntry, Wanted};
+
+/// Commands that wait for the hub; whoever sends more waits, too.
+const COMMANDS: usize = 4_096;
+/// What streams brought and the hub has not looked at; streams wait beyond it.
+const BROUGHT: usize = 1_024;
+/// Most accounts followed. Beyond it nothing is cached and no session begins.
+const USERS: usize = 200_000;
+const TICK: Duration = Duration::from_secs(1);
+/// How long an account is followed that nobody asks for.
+const USER_TTL: Duration = Duration::from_secs(300);
+/// How long a guild is followed without sessions.
+const GUILD_TTL: Duration = Duration::from_secs(60);
+
+/// How the rest of the gateway speaks to the hub. A clone speaks to the same one.
+#[derive(Clone)]
+pub(crate) struct HubHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// A client who has shown who it is wants a session.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    pub(crate) user: User,
+    pub(crate) token: TokenHash,
+    pub(crate) intents: Intents,
+    pub(crate) shard: (u32, u32),
+    pub(crate) presence: Presence,
+    pub(crate) link: Arc<Link>,
+    pub(crate) resume_url: String,
+}
+
+/// A session has begun; its shard writes to the socket from now on.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) seat: Seat,
+    pub(crate) session_id: String,
+}
+
+pub(crate) enum Command {
+    Open(Box<OpenRequest>, oneshot::Sender<Option<Opened>>),
+    Watch(UserId, oneshot::Sender<bool>),
+    SetPresence(Seat, Presence),
+    RequestMembers(Seat, Box<MembersRequest>),
+    CountGuilds(oneshot::Sender<HashMap<String, u32>>),
+}
+
+/// What the hub is made of.
+pub(crate) struct Parts {
+    pub(crate) host: Host,
+    pub(crate) directory: Directory,
+    pub(crate) accounts: Accounts,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) shards: Vec<Inbox>,
+    pub(crate) ended: mpsc::Receiver<Ended>,
+    /// The number of this gateway in session ids.
+    pub(crate) number: u32,
+    /// Ends the hub.
+    pub(crate) stop: CancellationToken,
+}
+
+/// The owner of a key was asked for. `None`: nobody knows it just now.
+type Routed = (Key, Option<Address>);
+
+/// The hub's state.
+pub(crate) struct Hub {
+    instance: String,
+    directory: Directory,
+    accounts: Accounts,
+    metrics: GatewayMetrics,
+    commands: mpsc::Receiver<Command>,
+    shards: Vec<Inbox>,
+    ended: mpsc::Receiver<Ended>,
+    number: u32,
+    stop: CancellationToken,
+    streams: Streams,
+    brought: mpsc::Receiver<Brought>,
+    routing: FuturesUnordered<BoxFuture<'static, Routed>>,
+    guilds: HashMap<GuildId, GuildEntry>,
+    users: HashMap<UserId, UserEntry>,
+    seats: Seats,
+}
+
+/// A handle, and what the hub is going to read.
+pub(crate) fn handle() -> (HubHandle, mpsc::Receiver<Command>) {
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    (HubHandle { commands }, receiver)
+}
+
+impl HubHandle {
+    /// Starts a session; `None` when that is not possible now.
+    pub(crate) async fn open(&self, request: OpenRequest) -> Option<Opened> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Open(Box::new(request), reply)).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// A session's client shows itself differently.
+    pub(crate) async fn set_presence(&self, seat: Seat, presence: Presence) {
+        // A hub that is gone has no use for it.
+        let _ = self.commands.send(Command::SetPresence(seat, presence)).await;
+    }
+
+    /// A session's client wants to know members; the answer goes to the session.
+    pub(crate) async fn request_members(&self, seat: Seat, request: MembersRequest) {
+        let _ = self.commands.send(Command::RequestMembers(seat, Box::new(request))).await;
+    }
+
+    /// How many guilds each session is in, by session id.
+    pub(crate) async fn count_guilds(&self) -> HashMap<String, u32> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::CountGuilds(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    async fn watch(&self, user: UserId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Watch(user, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+impl Watch for HubHandle {
+    fn watch_user(&self, id: UserId) -> BoxFuture<'_, bool> {
+        Box::pin(self.watch(id))
+    }
+}
+
+impl Hub {
+    /// A hub that follows nothing yet.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let (out, brought) = mpsc::channel(BROUGHT);
+        Self {
+            instance: parts.host.instance().to_owned(),
+            streams: Streams::new(parts.host, parts.stop.clone(), out),
+            directory: parts.directory,
+            accounts: parts.accounts,
+            metrics: parts.metrics,
+            commands: parts.commands,
+            seats: Seats::new(parts.shards.len()),
+            shards: parts.shards,
+            ended: parts.ended,
+            number: parts.number,
+            stop: parts.stop,
+            brought,
+            routing: FuturesUnordered::new(),
+            guilds: HashMap::new(),
+            users: HashMap::new(),
+        }
+    }
+
+    /// Works until it is stopped.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(brought) = self.brought.recv() => self.take(brought).await,
+                Some(command) = self.commands.recv() => self.command(command).await,
+                Some(ended) = self.ended.recv() => self.session_ended(ended),
+                Some((key, address)) = self.routing.next() => self.routed(key, address),
+                _ = tick.tick() => self.sweep(Instant::now()),
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Open(request, reply) => {
+                let user = request.user.id;
+                self.want_user(user, now, Wanted::Open(request, reply));
+                self.serve_waiting(user).await;
+            }
+            Command::Watch(user, reply) => {
+                self.want_user(user, now, Wanted::Watch(reply));
+                self.serve_waiting(user).await;
+            }
+            Command::SetPresence(seat, presence) => self.set_presence(seat, presence),
+            Command::RequestMembers(seat, request) => self.request_members(seat, &request).await,
+            Command::CountGuilds(reply) => {
+                let counts = self.seats.iter().map(|o| (o.identity.id.clone(), o.guilds.len() as u32)).collect();
+                // Whoever asked may be gone.
+                let _ = reply.send(counts);
+            }
+        }
+    }
+
+    /// Has an account followed, for somebody who waits.
+    fn want_user(&mut self, user: UserId, now: Instant, what: Wanted) {
+        if !self.users.contains_key(&user) {
+            if self.users.len() >= USERS {
+                return;
+            }
+            self.users.insert(user, UserEntry::new(now));
+            self.route(Key::User(user), Duration::ZERO);
+        }
+        if let Some(entry) = self.users.get_mut(&user) {
+            entry.wait(now, what);
+        }
+    }
+
+    /// Looks for the owner of a key, after a while.
+    fn route(&mut self, key: Key, delay: Duration) {
+        let directory = self.directory.clone();
+        self.routing.push(Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            (key, directory.route(Target::Key(key)).await.ok().map(|route| route.address))
+        }));
+    }
+
+    /// The owner of a key is known, or not to be found just now.
+    fn routed(&mut self, key: Key, address: Option<Address>) {
+        let Some(follow) = self.follow(key).filter(|f| f.phase == Phase::Routing) else { return };
+        let after = follow.position().map(v1::Position::from);
+        let Some(address) = address else { return self.lost(key) };
+        let directory = &self.directory;
+        let stream = self.streams.to(&address, || directory.client(&address));
+        let request = Request::Follow(v1::FollowKey { key: Some(key.into()), after });
+        if !self.streams.ask(stream, request) {
+            return self.lost(key);
+        }
+        if let Some(follow) = self.follow(key) {
+            follow.phase = Phase::On(stream);
+        }
+        if let Key::Guild(guild) = key {
+            self.tell_presences(guild);
+        }
+    }
+
+    /// A key is not followed any more: its owner is looked for again.
+    fn lost(&mut self, key: Key) {
+        self.directory.forget(key);
+        let mut chance = [0; 1];
+        // Without chance, everybody waits equally long.
+        let _ = getrandom::fill(&mut chance);
+        let Some(follow) = self.follow(key) else { return };
+        let delay = follow.lose(chance[0]);
+        if let Key::User(user) = key {
+            // Revocations are not seen meanwhile.
+            self.accounts.forget(user);
+        }
+        self.metrics.follow_restarts.increment(1);
+        self.route(key, delay);
+    }
+
+    fn follow(&mut self, key: Key) -> Option<&mut Follow> {
+        match key {
+            Key::Guild(id) => self.guilds.get_mut(&id).map(|g| &mut g.follow),
+            Key::User(id) => self.users.get_mut(&id).map(|u| &mut u.follow),
+            Key::Direct(_) => None,
+        }
+    }
+
+    /// Stops following what nobody needs.
+    fn sweep(&mut self, now: Instant) {
+        let (mut unneeded, mut phases) = (Vec::new(), Vec::new());
+        for (id, user) in &mut self.users {
+            user.turn_away(now);
+            if user.is_idle(now, USER_TTL) {
+                unneeded.push(Key::User(*id));
+                phases.push(user.follow.phase);
+            }
+        }
+        for (id, guild) in &mut self.guilds {
+            if guild.is_needed() {
+                guild.idle_since = None;
+            } else if now.saturating_duration_since(*guild.idle_since.get_or_insert(now)) >= GUILD_TTL {
+                unneeded.push(Key::Guild(*id));
+                phases.push(guild.follow.phase);
+            }
+        }
+        for (key, phase) in unneeded.into_iter().zip(phases) {
+            match key {
+                Key::User(id) => {
+                    self.users.remove(&id);
+                    self.accounts.forget(id);
+                }
+                Key::Guild(id) => {
+                    self.guilds.remove(&id);
+                }
+                Key::Direct(_) => {}
+            }
+            if let Phase::On(stream) = phase {
+                self.streams.ask(stream, Request::Unfollow(key.into()));
+            }
+        }
+    }
+
+    /// Sends a shard a command, waiting while its inbox is full.
+    async fn tell(&mut self, shard: u16, command: shard::Command) {
+        if let Some(inbox) = self.shards.get(usize::from(shard)) {
+            // A shard that is gone has no sessions.
+            let _ = inbox.send(command).await;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The gateway: sockets and sessions, delivery to them, and the REST edge.
+//!
+//! It is compatible with libraries written for the Discord v10 bot API.
+
+#![cfg_attr(test, recursion_limit = "256")]
+
+mod accounts;
+mod api;
+mod bounded;
+mod config;
+mod connection;
+mod conversation;
+mod directory;
+mod frame;
+mod grpc;
+mod hub;
+mod intents;
+mod membership;
+mod outbox;
+mod rate_limit;
+mod rest;
+mod server;
+mod session;
+mod session_id;
+mod shard;
+mod upgrade;
+mod visibility;
+
+pub use config::{Config, Identify};
+pub use rate_limit::RateLimit;
+pub use rest::{RateLimits, RestConfig};
+pub use server::{Deps, Server};

@@ -1,0 +1,52 @@
+//! The gateway's membership: a stream to the router that stays open, so that operators' requests find the way here.
+
+use std::time::Duration;
+
+use clarion_observability::log::{self, Fields};
+use clarion_proto::v1;
+use clarion_proto::v1::join_request::Request;
+use clarion_proto::v1::router_client::RouterClient;
+use clarion_runtime::{Address, Host, Peer};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// Joins, and joins again whenever the stream breaks, until the drain.
+pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
+    let mut delay = FIRST_DELAY;
+    while !host.draining().is_cancelled() {
+        let (requests, waiting) = mpsc::channel(4);
+        let hello = v1::JoinHello {
+            instance: host.instance().to_owned(),
+            kind: v1::MemberKind::Gateway.into(),
+            address: address.to_string(),
+        };
+        // There is room: nothing was sent yet.
+        let _ = requests.try_send(v1::JoinRequest { request: Some(Request::Hello(hello)) });
+        let joined = RouterClient::new(router.clone()).join(ReceiverStream::new(waiting)).await;
+        if let Ok(response) = joined {
+            delay = FIRST_DELAY;
+            let mut stream = response.into_inner();
+            let broken = async { while let Ok(Some(_)) = stream.message().await {} };
+            tokio::select! {
+                () = broken => {}
+                () = host.draining().cancelled_owned() => {
+                    // The stream ends with this in any case.
+                    let _ = requests.send(v1::JoinRequest { request: Some(Request::Leaving(true)) }).await;
+                    return;
+                }
+            }
+        }
+        log::PEER_UNREACHABLE.emit(Fields::detail("router: not joined"));
+        let mut chance = [0; 1];
+        // Without chance, everybody waits equally long.
+        let _ = getrandom::fill(&mut chance);
+        tokio::select! {
+            () = tokio::time::sleep(delay / 2 + delay * u32::from(chance[0]) / 256) => {}
+            () = host.draining().cancelled_owned() => {}
+        }
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
+}

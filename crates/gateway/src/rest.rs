@@ -1,0 +1,98 @@
+//! The API over HTTP: operations by method and path, each authenticated, limited, measured and answered the same way.
+//!
+//! What a user may do is for the channel server to decide. This edge finds out who asks and puts requests and answers
+//! into the forms of the two sides.
+
+mod answer;
+mod call;
+mod config;
+mod entry;
+mod form;
+mod guild;
+mod limits;
+mod message;
+mod multipart;
+mod operation;
+mod origin;
+mod reaction;
+mod refusal;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod user;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use clarion_observability::Telemetry;
+use clarion_observability::metric::GatewayMetrics;
+
+use crate::accounts::Accounts;
+use crate::directory::Directory;
+pub use config::{RateLimits, RestConfig};
+pub(crate) use origin::ClientAddress;
+
+/// Under what the operations are found. Libraries differ in the version they ask for.
+const PREFIXES: [&str; 3] = ["/api/v10", "/api/v9", "/api"];
+
+/// What the API works with.
+pub(crate) struct State {
+    pub(crate) directory: Directory,
+    pub(crate) accounts: Accounts,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) config: RestConfig,
+    pub(crate) entry: Entry,
+}
+
+/// How sockets are opened, for those who ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The URL of the gateway. Without it, the host that the client asked.
+    pub(crate) public_url: Option<String>,
+    /// How many shards of a bot may identify at once.
+    pub(crate) max_concurrency: u32,
+    /// Sessions that a bot may start in a day.
+    pub(crate) session_start_limit: u32,
+}
+
+/// What all requests share.
+struct Shared {
+    state: State,
+    limits: limits::Limits,
+    sample_ratio: f64,
+}
+
+/// The routes of the API, with the answers to unknown paths and methods as the router's fallbacks. A request should carry
+/// a [`ClientAddress`] in its extensions.
+pub(crate) fn router(state: State) -> Router {
+    let shared = Arc::new(Shared {
+        limits: limits::Limits::new(state.config.rate_limits.clone()),
+        sample_ratio: state.telemetry.process().config().sample_ratio,
+        state,
+    });
+    let mut router = Router::new();
+    for operation in operation::ALL {
+        for prefix in PREFIXES {
+            router = router.route(&format!("{prefix}{}", operation.path), route(&shared, operation));
+        }
+    }
+    let (unknown, not_allowed) = (shared.clone(), shared);
+    router
+        .fallback(move |request: Request| serve::unknown(unknown.clone(), request))
+        .method_not_allowed_fallback(move |request: Request| serve::not_allowed(not_allowed.clone(), request))
+}
+
+fn route(shared: &Arc<Shared>, operation: &'static operation::Operation) -> MethodRouter {
+    let shared = shared.clone();
+    let filter = match operation.method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "PATCH" => MethodFilter::PATCH,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
+    on(filter, move |request: Request| serve::operation(shared.clone(), operation, request))
+}

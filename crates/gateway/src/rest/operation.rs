@@ -1,0 +1,88 @@
+//! The operations: what is asked for, by method and path.
+
+use futures_util::future::BoxFuture;
+
+use super::answer::Answered;
+use super::call::{Call, OpenCall};
+use super::{entry, guild, message, reaction, user};
+
+/// An operation of the API.
+pub(super) struct Operation {
+    /// In traces, and the name of its rate limit.
+    pub(super) name: &'static str,
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// In metrics: the path below the current version's prefix.
+    pub(super) template: &'static str,
+    /// In logs: method and template.
+    pub(super) endpoint: &'static str,
+    pub(super) class: Class,
+    pub(super) handler: Handler,
+}
+
+/// Which rate limit an operation is under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Send,
+    Edit,
+    React,
+    Other,
+}
+
+/// What carries an operation out.
+pub(super) enum Handler {
+    /// For anybody.
+    Open(fn(OpenCall) -> Answered),
+    /// For whoever has an account.
+    Known(fn(Call) -> BoxFuture<'static, Answered>),
+}
+
+/// An operation whose handler is an async function of a call.
+macro_rules! operation {
+    ($class:ident $method:literal $path:literal $name:literal => $handler:path) => {
+        Operation {
+            name: $name,
+            method: $method,
+            path: $path,
+            template: concat!("/api/v10", $path),
+            endpoint: concat!($method, " /api/v10", $path),
+            class: Class::$class,
+            handler: Handler::Known(|call| Box::pin($handler(call))),
+        }
+    };
+}
+
+/// All of them.
+pub(super) const ALL: &[Operation] = &[
+    Operation {
+        name: "gateway_get",
+        method: "GET",
+        path: "/gateway",
+        template: "/api/v10/gateway",
+        endpoint: "GET /api/v10/gateway",
+        class: Class::Other,
+        handler: Handler::Open(entry::gateway),
+    },
+    operation!(Other "GET" "/gateway/bot" "gateway_bot_get" => entry::gateway_bot),
+    operation!(Other "GET" "/users/@me" "me_get" => user::me),
+    operation!(Other "GET" "/users/{user}" "user_get" => user::get),
+    operation!(Other "GET" "/users/@me/guilds" "my_guilds_list" => user::guilds),
+    operation!(Other "GET" "/oauth2/applications/@me" "application_get" => user::application),
+    operation!(Other "GET" "/applications/@me" "application_get" => user::application),
+    operation!(Other "GET" "/guilds/{guild}" "guild_get" => guild::get),
+    operation!(Other "GET" "/guilds/{guild}/channels" "guild_channels_list" => guild::channels),
+    operation!(Other "GET" "/guilds/{guild}/roles" "guild_roles_list" => guild::roles),
+    operation!(Other "GET" "/guilds/{guild}/members" "guild_members_list" => guild::members),
+    operation!(Other "GET" "/guilds/{guild}/members/{user}" "guild_member_get" => guild::member),
+    operation!(Other "GET" "/channels/{channel}" "channel_get" => guild::channel),
+    operation!(Other "GET" "/channels/{channel}/messages" "messages_list" => message::list),
+    operation!(Send "POST" "/channels/{channel}/messages" "message_create" => message::create),
+    operation!(Other "GET" "/channels/{channel}/messages/{message}" "message_get" => message::get),
+    operation!(Edit "PATCH" "/channels/{channel}/messages/{message}" "message_edit" => message::edit),
+    operation!(Edit "DELETE" "/channels/{channel}/messages/{message}" "message_delete" => message::delete),
+    operation!(React "PUT" "/channels/{channel}/messages/{message}/reactions/{emoji}/@me" "reaction_add" => reaction::add),
+    operation!(React "DELETE" "/channels/{channel}/messages/{message}/reactions/{emoji}/@me" "reaction_remove" => reaction::remove_own),
+    operation!(React "DELETE" "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}" "reaction_remove_user" => reaction::remove),
+    operation!(Other "GET" "/channels/{channel}/messages/{message}/reactions/{emoji}" "reactions_list" => reaction::list),
+    operation!(Edit "POST" "/channels/{channel}/typing" "typing_start" => message::typing),
+];

@@ -1,0 +1,156 @@
+//! Why a request is not carried out, in the words of the API: an HTTP status, a code, a sentence, the fields at fault.
+
+use std::borrow::Cow;
+
+use axum::http::StatusCode;
+use clarion_proto::v1;
+
+use super::answer::Answer;
+use crate::api::error::{ErrorBody, Fault, Faults, RateLimited};
+use crate::directory::CallError;
+use crate::rate_limit::Standing;
+
+/// A request that is not carried out, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    code: u32,
+    message: Cow<'static, str>,
+    faults: Faults,
+    /// When to come back, in seconds.
+    pub(super) retry_after: Option<u64>,
+    /// Of a caller who asks too often.
+    pub(super) limited: Option<Limited>,
+    /// What went wrong behind the edge; for the log, not for the client.
+    pub(super) cause: Option<String>,
+}
+
+/// How a caller who asks too often stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limited {
+    pub(super) standing: Standing,
+    pub(super) global: bool,
+}
+
+/// When to come back after an interruption, in seconds.
+const SOON: u64 = 1;
+
+impl Refusal {
+    pub(super) const UNAUTHORIZED: Self = Self::plain(StatusCode::UNAUTHORIZED, 0, "401: Unauthorized");
+    pub(super) const NOT_FOUND: Self = Self::plain(StatusCode::NOT_FOUND, 0, "404: Not Found");
+    pub(super) const METHOD_NOT_ALLOWED: Self =
+        Self::plain(StatusCode::METHOD_NOT_ALLOWED, 0, "405: Method Not Allowed");
+    pub(super) const BODY_TOO_SLOW: Self = Self::plain(StatusCode::REQUEST_TIMEOUT, 0, "408: Request Timeout");
+    pub(super) const TOO_LARGE: Self = Self::plain(StatusCode::PAYLOAD_TOO_LARGE, 40_005, "Request entity too large");
+    pub(super) const TIMED_OUT: Self = Self::plain(StatusCode::GATEWAY_TIMEOUT, 0, "504: Gateway Timeout");
+    pub(super) const BROKEN_OFF: Self = Self::plain(StatusCode::BAD_REQUEST, 0, "The body is not complete");
+    pub(super) const NOT_JSON: Self =
+        Self::plain(StatusCode::BAD_REQUEST, 50_109, "The request body contains invalid JSON.");
+    pub(super) const UNKNOWN_CHANNEL: Self = Self::plain(StatusCode::NOT_FOUND, 10_003, "Unknown Channel");
+    pub(super) const UNKNOWN_MEMBER: Self = Self::plain(StatusCode::NOT_FOUND, 10_007, "Unknown Member");
+    pub(super) const UNKNOWN_EMOJI: Self = Self::plain(StatusCode::BAD_REQUEST, 10_014, "Unknown Emoji");
+    pub(super) const MISSING_ACCESS: Self = Self::plain(StatusCode::FORBIDDEN, 50_001, "Missing Access");
+    pub(super) const EMPTY_MESSAGE: Self = Self::plain(StatusCode::BAD_REQUEST, 50_006, "Cannot send an empty message");
+
+    const fn plain(status: StatusCode, code: u32, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            faults: Faults::NONE,
+            retry_after: None,
+            limited: None,
+            cause: None,
+        }
+    }
+
+    /// Fields of the request are wrong.
+    pub(super) fn form(faults: Faults) -> Self {
+        Self { faults, ..Self::plain(StatusCode::BAD_REQUEST, 50_035, "Invalid Form Body") }
+    }
+
+    /// One field of the request is wrong.
+    pub(super) fn field(path: &str, fault: Fault) -> Self {
+        let mut faults = Faults::NONE;
+        faults.add(path, fault);
+        Self::form(faults)
+    }
+
+    /// It cannot be carried out just now.
+    pub(super) fn unavailable(cause: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(SOON),
+            cause: Some(cause.into()),
+            ..Self::plain(StatusCode::SERVICE_UNAVAILABLE, 0, "503: Service Unavailable")
+        }
+    }
+
+    /// Something is wrong with this server.
+    pub(super) fn internal(cause: impl Into<String>) -> Self {
+        let plain = Self::plain(StatusCode::INTERNAL_SERVER_ERROR, 0, "500: Internal Server Error");
+        Self { cause: Some(cause.into()), ..plain }
+    }
+
+    /// The caller asks too often.
+    pub(super) fn limited(standing: Standing, global: bool) -> Self {
+        let seconds = standing.reset_after.as_millis().div_ceil(1_000).max(1);
+        Self {
+            retry_after: u64::try_from(seconds).ok(),
+            limited: Some(Limited { standing, global }),
+            ..Self::plain(StatusCode::TOO_MANY_REQUESTS, 0, "Too many requests; wait before the next one.")
+        }
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        if let Some(limited) = self.limited {
+            let retry_after = limited.standing.reset_after.as_millis().max(1) as f64 / 1e3;
+            let body = RateLimited {
+                message: "Too many requests; wait before the next one.",
+                retry_after,
+                global: limited.global,
+                code: 0,
+            };
+            return Answer::object(&body).with_status(self.status);
+        }
+        let status = self.status;
+        Answer::object(&self.body()).with_status(status)
+    }
+
+    /// What the client reads.
+    pub(super) fn body(self) -> ErrorBody {
+        ErrorBody { message: self.message, code: self.code, errors: self.faults }
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::UnknownChannel => Self::UNKNOWN_CHANNEL,
+            CallError::Refused(refusal) => refusal.into(),
+            CallError::Unavailable(why) => Self::unavailable(why),
+            CallError::Broken(why) => Self::internal(why),
+        }
+    }
+}
+
+/// The channel server's refusals are in the API's words already.
+impl From<v1::Refusal> for Refusal {
+    fn from(refusal: v1::Refusal) -> Self {
+        let status = u16::try_from(refusal.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let Some(status) = status.filter(|status| status.is_client_error()) else {
+            return Self::internal(format!("refused with status {}: {}", refusal.status, refusal.message));
+        };
+        let mut faults = Faults::NONE;
+        for wrong in refusal.fields {
+            faults.add(&wrong.field, Fault::new(wrong.code, wrong.message));
+        }
+        Self { message: refusal.message.into(), code: refusal.code, faults, ..Self::plain(status, 0, "") }
+    }
+}
+
+/// An answer of a channel server that the contract does not allow.
+impl From<clarion_proto::convert::Invalid> for Refusal {
+    fn from(invalid: clarion_proto::convert::Invalid) -> Self {
+        Self::internal(invalid.to_string())
+    }
+}

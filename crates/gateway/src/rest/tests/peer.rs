@@ -1,0 +1,260 @@
+//! A router and a channel server that say what a test wants them to say.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
+use clarion_model::key::Key;
+use clarion_model::message::{Message, MessageView, Reaction};
+use clarion_model::permission::Permissions;
+use clarion_model::time::Timestamp;
+use clarion_model::token;
+use clarion_model::user::User;
+use clarion_proto::v1::channel_server::Channel as ChannelService;
+use clarion_proto::v1::route_request::What;
+use clarion_proto::v1::router_server::Router as RouterService;
+use clarion_proto::v1::{self, Done};
+use prost::Message as _;
+use tonic::codegen::BoxStream;
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+
+pub(super) const GUILD: GuildId = GuildId(1_562_404_440_927_895_000);
+pub(super) const CHANNEL: ChannelId = ChannelId(1_562_404_440_927_895_001);
+/// A channel that nobody may view.
+pub(super) const HIDDEN: ChannelId = ChannelId(1_562_404_440_927_895_002);
+pub(super) const MESSAGE: MessageId = MessageId(1_562_404_440_927_895_003);
+/// Who asks.
+pub(super) const ME: UserId = UserId(42);
+
+/// The router and the channel server. A clone is the same.
+#[derive(Clone, Default)]
+pub(super) struct Fake(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// What to say next instead of an answer.
+    trouble: VecDeque<Status>,
+    calls: Vec<String>,
+}
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next calls about channels fail.
+    pub(super) fn fail(&self, with: impl IntoIterator<Item = Status>) {
+        self.state().trouble.extend(with);
+    }
+
+    /// The calls since the last time this was asked, with what matters of them.
+    pub(super) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    fn called<T>(&self, call: String, answer: T) -> Result<Response<T>, Status> {
+        let mut state = self.state();
+        state.calls.push(call);
+        state.trouble.pop_front().map_or(Ok(Response::new(answer)), Err)
+    }
+}
+
+/// What a channel server says when it refuses.
+pub(super) fn refusal(status: u32, code: u32, fields: &[(&str, &str, &str)]) -> Status {
+    let fields = fields.iter().map(|(field, code, message)| v1::FieldError {
+        field: (*field).into(),
+        code: (*code).into(),
+        message: (*message).into(),
+    });
+    let refusal = v1::Refusal { status, code, message: "No".into(), fields: fields.collect() };
+    Status::with_details(Code::InvalidArgument, "No", refusal.encode_to_vec().into())
+}
+
+pub(super) fn me() -> User {
+    User { id: ME, username: "me".into(), global_name: None, bot: true }
+}
+
+pub(super) fn my_token() -> String {
+    token::mint(ME, Timestamp::from_millis(1), &[7; token::SECRET_BYTES])
+}
+
+fn guild() -> GuildState {
+    let everyone = GUILD.everyone();
+    let role = Role {
+        id: everyone,
+        name: "@everyone".into(),
+        color: 0,
+        hoist: false,
+        position: 0,
+        permissions: Permissions::VIEW_CHANNEL,
+        mentionable: false,
+    };
+    let mut guild = GuildState::new(Guild { id: GUILD, name: "guild".into(), owner_id: UserId(1) }, role);
+    for (id, deny) in [(CHANNEL, Permissions::NONE), (HIDDEN, Permissions::VIEW_CHANNEL)] {
+        let hidden = Overwrite { target: OverwriteTarget::Role(everyone), allow: Permissions::NONE, deny };
+        let channel = Channel {
+            id,
+            kind: ChannelKind::Text,
+            name: format!("channel-{id}"),
+            topic: None,
+            position: 0,
+            parent_id: None,
+            overwrites: vec![hidden],
+            last_message_id: None,
+        };
+        guild.channels.insert(id, channel);
+    }
+    for user in [me(), User { id: UserId(43), ..me() }, User { id: UserId(44), ..me() }] {
+        let member = Member { nick: None, roles: Vec::new(), joined_at: Timestamp::from_millis(1), user };
+        guild.members.insert(member.user.id, Arc::new(member));
+    }
+    guild
+}
+
+fn message(content: &str, nonce: Option<v1::Nonce>, embeds_json: &str) -> v1::MessageView {
+    let message = Message {
+        id: MESSAGE,
+        channel_id: CHANNEL,
+        guild_id: Some(GUILD),
+        author: me(),
+        content: content.into(),
+        at: Timestamp::from_millis(1),
+        edited_at: None,
+        tts: false,
+        mention_everyone: false,
+        mentions: Vec::new(),
+        mention_roles: Vec::new(),
+        reply_to: None,
+        embeds_json: embeds_json.into(),
+        flags: 0,
+        nonce: nonce.and_then(|nonce| nonce.try_into().ok()),
+    };
+    let emoji = clarion_model::message::Emoji { id: None, name: "👍".into() };
+    (&MessageView { message, reactions: vec![Reaction { emoji, users: vec![ME] }], referenced: None }).into()
+}
+
+fn emoji(emoji: Option<v1::Emoji>) -> String {
+    emoji.map_or_else(String::new, |emoji| format!("{}/{:?}", emoji.name, emoji.id))
+}
+
+#[async_trait]
+impl RouterService for Fake {
+    async fn route(&self, request: Request<v1::RouteRequest>) -> Result<Response<v1::RouteResponse>, Status> {
+        let key = match request.into_inner().what {
+            Some(What::ChannelId(id)) if id == CHANNEL.0 || id == HIDDEN.0 => Key::Guild(GUILD),
+            Some(What::Key(key)) => Key::try_from(key).map_err(|_| Status::invalid_argument("key"))?,
+            _ => return Err(Status::not_found("no such channel")),
+        };
+        self.state().calls.push(format!("route {key}"));
+        Ok(Response::new(v1::RouteResponse {
+            key: Some(key.into()),
+            slot: u32::from(key.slot().0),
+            epoch: 1,
+            server: "channel-0".into(),
+            address: "in-process:peer-0".into(),
+        }))
+    }
+
+    type JoinStream = BoxStream<v1::JoinResponse>;
+
+    async fn join(&self, _: Request<Streaming<v1::JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
+        Err(Status::unimplemented("join"))
+    }
+}
+
+#[async_trait]
+impl ChannelService for Fake {
+    type FollowStream = BoxStream<v1::FollowResponse>;
+
+    async fn follow(&self, _: Request<Streaming<v1::FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
+        Err(Status::unimplemented("follow"))
+    }
+
+    async fn create_message(&self, r: Request<v1::CreateMessageRequest>) -> Result<Response<v1::MessageView>, Status> {
+        let r = r.into_inner();
+        let call = format!("create {} enforce={} reply={:?}", r.content, r.enforce_nonce, r.reply_to);
+        self.called(call, message(&r.content, r.nonce, &r.embeds_json))
+    }
+
+    async fn edit_message(&self, r: Request<v1::EditMessageRequest>) -> Result<Response<v1::MessageView>, Status> {
+        let r = r.into_inner();
+        let content = r.content.unwrap_or_default();
+        self.called(format!("edit {content}"), message(&content, None, ""))
+    }
+
+    async fn delete_message(&self, r: Request<v1::DeleteMessageRequest>) -> Result<Response<Done>, Status> {
+        self.called(format!("delete {}", r.into_inner().message_id), Done {})
+    }
+
+    async fn get_message(&self, r: Request<v1::GetMessageRequest>) -> Result<Response<v1::MessageView>, Status> {
+        self.called(format!("get {}", r.into_inner().message_id), message("kept", None, ""))
+    }
+
+    async fn list_messages(
+        &self,
+        r: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let r = r.into_inner();
+        let messages = vec![message("newest", None, ""), message("older", None, "")];
+        self.called(format!("list {} {:?}", r.limit, r.anchor), v1::ListMessagesResponse { messages })
+    }
+
+    async fn add_reaction(&self, r: Request<v1::ReactionRequest>) -> Result<Response<Done>, Status> {
+        let r = r.into_inner();
+        self.called(format!("react {} {}", r.user_id, emoji(r.emoji)), Done {})
+    }
+
+    async fn remove_reaction(&self, r: Request<v1::ReactionRequest>) -> Result<Response<Done>, Status> {
+        let r = r.into_inner();
+        self.called(format!("unreact {} {}", r.user_id, emoji(r.emoji)), Done {})
+    }
+
+    async fn list_reactions(
+        &self,
+        r: Request<v1::ListReactionsRequest>,
+    ) -> Result<Response<v1::ListReactionsResponse>, Status> {
+        let r = r.into_inner();
+        let users = vec![v1::User::from(&me())];
+        self.called(
+            format!("reactions {} {:?} {}", r.limit, r.after, emoji(r.emoji)),
+            v1::ListReactionsResponse { users },
+        )
+    }
+
+    async fn start_typing(&self, r: Request<v1::StartTypingRequest>) -> Result<Response<Done>, Status> {
+        self.called(format!("type {}", r.into_inner().user_id), Done {})
+    }
+
+    async fn create_guild(&self, _: Request<v1::CreateGuildRequest>) -> Result<Response<v1::GuildState>, Status> {
+        Err(Status::unimplemented("create_guild"))
+    }
+
+    async fn get_guild(&self, _: Request<v1::GetGuildRequest>) -> Result<Response<v1::GuildState>, Status> {
+        self.called("guild".into(), (&guild()).into())
+    }
+
+    async fn change_guild(&self, _: Request<v1::ChangeGuildRequest>) -> Result<Response<Done>, Status> {
+        self.called("change".into(), Done {})
+    }
+
+    async fn create_user(&self, _: Request<v1::CreateUserRequest>) -> Result<Response<v1::User>, Status> {
+        Err(Status::unimplemented("create_user"))
+    }
+
+    async fn get_user(&self, r: Request<v1::GetUserRequest>) -> Result<Response<v1::UserState>, Status> {
+        let user = Some(v1::User { id: r.into_inner().user_id, ..v1::User::from(&me()) });
+        self.called("user".into(), v1::UserState { user, tokens: Vec::new(), guilds: vec![GUILD.0] })
+    }
+
+    async fn change_user(&self, _: Request<v1::ChangeUserRequest>) -> Result<Response<Done>, Status> {
+        Err(Status::unimplemented("change_user"))
+    }
+
+    async fn authenticate(&self, r: Request<v1::AuthenticateRequest>) -> Result<Response<v1::User>, Status> {
+        if r.into_inner().token_hash == token::hash(&my_token()).0[..] {
+            return Ok(Response::new((&me()).into()));
+        }
+        Err(refusal(401, 0, &[]))
+    }
+}

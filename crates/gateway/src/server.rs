@@ -1,0 +1,229 @@
+//! The gateway as a service: one public listener for the API and for sockets, one for operators, and the drain.
+
+mod accept;
+mod drain;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use clarion_observability::Origin;
+use clarion_observability::log::{self, Fields};
+use clarion_observability::metric::GatewayMetrics;
+use clarion_proto::v1::gateway_server::GatewayServer;
+use clarion_runtime::{Address, Host, Listener};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::connection::{Gate, Upgraded, serve};
+use crate::conversation::Limits;
+use crate::directory::Directory;
+use crate::grpc::Operators;
+use crate::hub::{self, Hub};
+use crate::session_id::gateway_number;
+use crate::{membership, rest, shard, upgrade};
+use accept::Peer;
+
+/// What a gateway is given.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// Where the router answers.
+    pub router: Address,
+}
+
+/// A bound gateway.
+pub struct Server {
+    config: Arc<Config>,
+    host: Host,
+    router: Address,
+    listener: TcpListener,
+    rpc: Listener,
+    hub: Hub,
+    gate: Arc<Gate>,
+    routes: Router,
+    threads: Vec<JoinHandle<()>>,
+    /// Ends what works until nothing can come any more: the hub and its streams.
+    stop: CancellationToken,
+    connections: Arc<Semaphore>,
+}
+
+/// What the public routes share.
+#[derive(Clone)]
+struct Door {
+    gate: Arc<Gate>,
+    host: Host,
+    public_url: Option<Arc<str>>,
+    sample_ratio: f64,
+}
+
+impl Server {
+    /// Binds both listeners and starts the shards; serves nothing yet.
+    pub async fn bind(config: Config, deps: Deps, host: Host) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let rpc = host.listen(&config.rpc)?;
+        let metrics = GatewayMetrics::new(host.telemetry().meter());
+        let shards = config.shards.max(1);
+        let limits = shard::Limits {
+            replay_bytes: config.replay_bytes,
+            replay_total: config.replay_total_bytes / shards,
+            outbox_bytes: config.outbox_bytes,
+            waiting: config.max_connections / shards,
+            resume_window: config.resume_window(),
+        };
+        let shards = shard::start(shards, limits, host.telemetry(), &metrics).context("cannot start a shard")?;
+        let number = gateway_number(host.instance());
+        let stop = CancellationToken::new();
+        let (hub_handle, commands) = hub::handle();
+        let directory = Directory::new(host.clone(), &deps.router);
+        let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
+        let api = rest::router(rest::State {
+            directory: directory.clone(),
+            accounts: accounts.clone(),
+            metrics: metrics.clone(),
+            telemetry: host.telemetry().clone(),
+            config: config.rest.clone(),
+            entry: rest::Entry {
+                public_url: config.public_url.clone(),
+                max_concurrency: config.identify.max_concurrency,
+                session_start_limit: config.identify.session_start_limit,
+            },
+        });
+        let hub = Hub::new(hub::Parts {
+            host: host.clone(),
+            directory,
+            accounts: accounts.clone(),
+            metrics: metrics.clone(),
+            commands,
+            shards: shards.inboxes.clone(),
+            ended: shards.ended,
+            number,
+            stop: stop.clone(),
+        });
+        let gate = Arc::new(Gate {
+            limits: Limits { heartbeat: config.heartbeat_interval(), frames_per_minute: config.frames_per_minute },
+            accounts,
+            hub: hub_handle,
+            shards: shards.inboxes,
+            metrics,
+            client_ip: host.telemetry().process().config().client_ip,
+            instance: host.instance().into(),
+            number,
+            links: AtomicU64::new(0),
+            closing: CancellationToken::new(),
+        });
+        let door = Door {
+            gate: gate.clone(),
+            public_url: config.public_url.as_deref().map(|url| url.trim_end_matches('/').into()),
+            sample_ratio: host.telemetry().process().config().sample_ratio,
+            host: host.clone(),
+        };
+        let sockets = Router::new()
+            .route("/", get(enter))
+            .route("/gateway", get(enter))
+            .route("/gateway/", get(enter))
+            .with_state(door);
+        Ok(Self {
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            routes: host.probes().routes().merge(sockets).merge(api),
+            router: deps.router,
+            threads: shards.threads,
+            config,
+            host,
+            listener,
+            rpc,
+            hub,
+            gate,
+            stop,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.config.listen)
+    }
+
+    /// Serves until drained.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { config, host, router, listener, rpc, hub, gate, routes, threads, stop, connections } = self;
+        let metrics = &gate.metrics;
+        metrics.connections_capacity.set(config.max_connections as f64);
+        metrics.health_status.set(1.0);
+        let address = listener.local_addr().context("listener has no address")?;
+        log::SERVICE_LISTENING.emit(Fields::detail(address.to_string()));
+        host.spawn("hub", hub.run());
+        host.spawn("membership", membership::keep(host.clone(), host.peer(&router), rpc.address().clone()));
+        let operators = Operators { hub: gate.hub.clone(), shards: gate.shards.clone(), number: gate.number };
+        let serving = host.clone();
+        host.spawn("operators", async move {
+            if let Err(e) = serving.serve_grpc(rpc, Routes::new(GatewayServer::new(operators))).await {
+                log::PEER_UNREACHABLE.emit(Fields::detail(format!("operators: {e}")));
+            }
+        });
+        accept::until_drained(&host, listener, routes, connections.clone()).await;
+        metrics.health_status.set(0.0);
+        drain::sessions(&config, &gate, &connections).await;
+        stop.cancel();
+        drain::shards(&gate, threads).await;
+        Ok(())
+    }
+}
+
+/// A socket, or a page for whoever looks.
+async fn enter(State(door): State<Door>, mut request: Request) -> Response {
+    if !upgrade::is_wanted(request.headers()) {
+        return upgrade::page();
+    }
+    let answer = upgrade::answer(&request);
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return answer;
+    }
+    let Some(peer) = request.extensions_mut().remove::<Peer>() else { return upgrade::page() };
+    let resume_url = door.public_url.as_deref().map_or_else(
+        || {
+            let host = request.headers().get(axum::http::header::HOST).and_then(|h| h.to_str().ok());
+            format!("ws://{}", host.unwrap_or("localhost"))
+        },
+        str::to_owned,
+    );
+    let origin = Origin::from_headers(request.headers(), door.sample_ratio, request_id());
+    let refused = upgrade::refusal(request.uri().query());
+    let upgraded = hyper::upgrade::on(&mut request);
+    door.host.spawn("connection", async move {
+        // The client may be gone before the protocol is switched; then there is nobody to serve.
+        let Ok(upgraded) = upgraded.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let upgraded = Upgraded {
+            stream: parts.io.into_inner(),
+            early: parts.read_buf,
+            peer: peer.address,
+            origin,
+            resume_url,
+            refused,
+        };
+        serve(door.gate, upgraded).await;
+        drop(peer.permit);
+    });
+    answer
+}
+
+/// Names a connection in logs and traces.
+fn request_id() -> String {
+    let mut chance = [0; 8];
+    // Without chance the name is not unique, which harms nothing but the look-up.
+    let _ = getrandom::fill(&mut chance);
+    format!("{:016x}", u64::from_be_bytes(chance))
+}

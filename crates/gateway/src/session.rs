@@ -1,0 +1,152 @@
+//! A session by itself: its numbers and what it can replay. It outlives its sockets. Pure.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::frame::{Dispatch, Frame};
+
+/// What the bookkeeping of one kept dispatch costs, beside its bytes.
+const ENTRY: usize = 64;
+
+/// Numbers dispatches and keeps the latest of them.
+#[derive(Debug)]
+pub(crate) struct Session {
+    sequence: u64,
+    replay: VecDeque<Dispatch>,
+    replay_bytes: usize,
+    replay_limit: usize,
+    detached_at: Option<Instant>,
+}
+
+/// A session cannot go on from the number a client named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CannotResume {
+    /// There is no such session of this user.
+    #[error("no such session")]
+    Unknown,
+    /// The client claims to have seen what was never sent.
+    #[error("the number is ahead of the session")]
+    Ahead,
+    /// What the client misses is not kept any more.
+    #[error("the session does not reach back that far")]
+    Forgotten,
+}
+
+impl Session {
+    /// A session that has sent nothing yet, and keeps up to `replay_limit` bytes.
+    pub(crate) fn new(replay_limit: usize) -> Self {
+        Self { sequence: 0, replay: VecDeque::new(), replay_bytes: 0, replay_limit, detached_at: None }
+    }
+
+    /// The number of the latest dispatch.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What the replay buffer holds, in bytes.
+    pub(crate) fn replay_bytes(&self) -> usize {
+        self.replay_bytes
+    }
+
+    /// Gives a dispatch the next number, keeps it, and makes its frame.
+    pub(crate) fn push(&mut self, dispatch: &Dispatch) -> Frame {
+        self.sequence += 1;
+        self.replay_bytes += cost(dispatch);
+        self.replay.push_back(dispatch.clone());
+        while self.replay_bytes > self.replay_limit {
+            let Some(oldest) = self.replay.pop_front() else { break };
+            self.replay_bytes -= cost(&oldest);
+        }
+        Frame::dispatch(self.sequence, dispatch.body.clone())
+    }
+
+    /// The frames after the number that a client saw last, with their first numbers.
+    pub(crate) fn resume(&self, seen: u64) -> Result<impl Iterator<Item = (Frame, &Dispatch)>, CannotResume> {
+        let missing = self.sequence.checked_sub(seen).ok_or(CannotResume::Ahead)?;
+        let skip = (self.replay.len() as u64).checked_sub(missing).ok_or(CannotResume::Forgotten)?;
+        let kept = self.replay.iter().skip(skip as usize);
+        Ok(kept.zip(seen + 1..).map(|(dispatch, s)| (Frame::dispatch(s, dispatch.body.clone()), dispatch)))
+    }
+
+    /// Since when the session is without a socket.
+    pub(crate) fn detached_at(&self) -> Option<Instant> {
+        self.detached_at
+    }
+
+    /// The session has a socket (again).
+    pub(crate) fn attach(&mut self) {
+        self.detached_at = None;
+    }
+
+    /// The session has lost its socket.
+    pub(crate) fn detach(&mut self, now: Instant) {
+        self.detached_at = Some(now);
+    }
+
+    /// Whether the session waited for longer than `window` to be resumed.
+    pub(crate) fn is_expired(&self, now: Instant, window: Duration) -> bool {
+        self.detached_at.is_some_and(|at| now.saturating_duration_since(at) >= window)
+    }
+}
+
+fn cost(dispatch: &Dispatch) -> usize {
+    dispatch.body.len() + ENTRY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn dispatch(n: usize) -> Dispatch {
+        Dispatch::new("MESSAGE_CREATE", Bytes::from(format!(r#""t":"MESSAGE_CREATE","d":{{"n":{n}}}"#)))
+    }
+
+    fn wire(frame: &Frame) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame.copy_to(0, &mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn a_resume_repeats_exactly_what_was_missed_or_refuses(
+            sent in 0usize..60, seen in 0u64..80, limit in 0usize..4_000,
+        ) {
+            let mut session = Session::new(limit);
+            let frames: Vec<_> = (0..sent).map(|n| wire(&session.push(&dispatch(n)))).collect();
+            prop_assert!(session.replay_bytes() <= limit);
+            match session.resume(seen) {
+                Ok(replayed) => {
+                    let replayed: Vec<_> = replayed.map(|(f, _)| wire(&f)).collect();
+                    prop_assert_eq!(&replayed[..], &frames[seen as usize..]);
+                }
+                Err(CannotResume::Unknown) => prop_assert!(false),
+                Err(CannotResume::Ahead) => prop_assert!(seen > sent as u64),
+                Err(CannotResume::Forgotten) => {
+                    let missed: usize = (seen as usize..sent).map(|n| cost(&dispatch(n))).sum();
+                    prop_assert!(missed > limit);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_begin_at_one() {
+        let mut session = Session::new(1 << 20);
+        session.push(&dispatch(0));
+        assert_eq!(session.sequence(), 1);
+    }
+
+    #[test]
+    fn only_a_session_without_a_socket_expires() {
+        let (mut session, now, window) = (Session::new(0), Instant::now(), Duration::from_secs(300));
+        assert!(!session.is_expired(now + window, window));
+        session.detach(now);
+        assert!(!session.is_expired(now + window / 2, window));
+        assert!(session.is_expired(now + window, window));
+        session.attach();
+        assert!(!session.is_expired(now + window * 2, window));
+    }
+}

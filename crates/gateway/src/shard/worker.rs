@@ -1,0 +1,385 @@
+//! What a shard's thread does: takes its inbox, keeps its sessions, writes to their sockets.
+
+mod flush;
+mod seat;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clarion_observability::log::{self, ErrorInfo, Fields};
+use clarion_observability::metric::{DeliveryError, GatewayMetrics, SentType, SocketError};
+use tokio::sync::mpsc;
+
+use super::link::Then;
+use super::{Command, Delivery, End, Ended, Identity, Limits, Link, Operation, Outcome, Resumption};
+use crate::conversation::Violation;
+use crate::frame::{CloseCode, Dispatch, Frame, INVALID_SESSION, RECONNECT, RESUMABLE_SESSION};
+use crate::outbox::Receipt;
+use crate::session::{CannotResume, Session};
+use flush::Totals;
+use seat::{Seat, Socket};
+
+/// Commands taken before sockets are written.
+const TURN: usize = 256;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The sessions of one shard.
+pub(super) struct Worker {
+    index: u16,
+    limits: Limits,
+    metrics: GatewayMetrics,
+    ended: mpsc::Sender<Ended>,
+    /// Seats that are free, which the hub has not been told. It is never waited for: it may be waiting for this shard.
+    free: Vec<u32>,
+    seats: Vec<Option<Seat>>,
+    /// Seats with frames that were appended in this turn.
+    dirty: Vec<u32>,
+    /// Deliveries of this turn; they are over once the sockets have been written.
+    outcomes: Vec<Arc<Outcome>>,
+    /// Seats whose sessions lost their sockets, the earliest first. Some have been resumed or have ended since.
+    waiting: VecDeque<(Instant, u32)>,
+    totals: Totals,
+}
+
+/// What became of a dispatch for one session.
+enum Pushed {
+    /// It will be written.
+    Queued,
+    /// It is kept for when the client resumes; or there is no such session.
+    Kept,
+    /// The client reads too slowly and has been let go.
+    Overflow,
+}
+
+impl Worker {
+    pub(super) fn new(index: u16, limits: Limits, metrics: GatewayMetrics, ended: mpsc::Sender<Ended>) -> Self {
+        Self {
+            index,
+            limits,
+            metrics,
+            ended,
+            free: Vec::new(),
+            seats: Vec::new(),
+            dirty: Vec::new(),
+            outcomes: Vec::new(),
+            waiting: VecDeque::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Works until nobody can send commands any more.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut turn = Vec::with_capacity(TURN);
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                taken = inbox.recv_many(&mut turn, TURN) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    let stop = turn.iter().any(|command| matches!(command, Command::Stop));
+                    for command in turn.drain(..) {
+                        self.handle(command);
+                    }
+                    self.flush();
+                    self.tell_ended();
+                    if stop {
+                        break;
+                    }
+                }
+                _ = sweep.tick() => self.sweep(Instant::now()),
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Deliver(delivery) => self.deliver(delivery),
+            Command::Open { seat, identity, link, dispatches } => self.open(seat, identity, link, &dispatches),
+            Command::Push { seat, dispatches } => {
+                for dispatch in &dispatches {
+                    self.push_owed(seat, dispatch);
+                }
+            }
+            Command::End { seat, why } => self.end(seat, why),
+            Command::Resume { seat, resume, reply } => {
+                // Whoever asked may be gone; then its socket is, too, which is noticed at the first write.
+                let _ = reply.send(self.resume(seat, resume));
+            }
+            Command::Write { seat, link, bytes, kind } => self.write(seat, link, bytes, kind),
+            Command::Writable { seat, link } => {
+                if let Some(socket) = self.socket(seat, link) {
+                    socket.blocked = false;
+                    self.dirty.push(seat);
+                }
+            }
+            Command::Detach { seat, link, end } => {
+                if self.socket(seat, link).is_some() {
+                    self.detach(seat, Then::Yours, &[]);
+                    if end {
+                        self.remove(seat);
+                    }
+                }
+            }
+            Command::List(reply) => {
+                let _ = reply.send(self.seats.iter().flatten().map(Seat::info).collect());
+            }
+            Command::Operate { seat, id, operation, reply } => {
+                let _ = reply.send(self.operate(seat, &id, operation));
+            }
+            Command::Reconnect { part, parts } => self.ask_to_reconnect(part, parts),
+            Command::Stop => {}
+            Command::CloseAll(why) => {
+                for seat in 0..self.seats.len() as u32 {
+                    self.detach(seat, Then::Close(why), &[]);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, seat: u32, identity: Arc<Identity>, link: Arc<Link>, dispatches: &[Dispatch]) {
+        let at = seat as usize;
+        if self.seats.len() <= at {
+            self.seats.resize_with(at + 1, || None);
+        }
+        let socket = Socket::new(link, self.limits.outbox_bytes);
+        self.seats[at] = Some(Seat::new(identity, Session::new(self.limits.replay_bytes), socket));
+        self.totals.sessions += 1;
+        for dispatch in dispatches {
+            self.push_owed(seat, dispatch);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let (mut queued, mut failed) = (0, 0);
+        for (group, seats) in &delivery.groups {
+            for &seat in seats.iter() {
+                let Some(dispatch) = delivery.variants.get(delivery.variant_of(seat, *group)) else { continue };
+                match self.push(seat, dispatch, delivery.receipt) {
+                    Pushed::Queued => queued += 1,
+                    Pushed::Kept => {}
+                    Pushed::Overflow => failed += 1,
+                }
+            }
+        }
+        if let Some(outcome) = delivery.outcome {
+            outcome.add(queued + failed, failed);
+            self.outcomes.push(outcome);
+        }
+        if failed > 0 && delivery.receipt.is_some() {
+            self.metrics.delivery_failures.with(DeliveryError::SlowConsumer).increment(failed as u64);
+        }
+    }
+
+    /// Numbers, keeps and queues one dispatch.
+    fn push(&mut self, seat: u32, dispatch: &Dispatch, receipt: Option<Receipt>) -> Pushed {
+        let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return Pushed::Kept };
+        let frame = self.totals.number(&mut entry.session, dispatch);
+        let Some(socket) = &entry.socket else { return Pushed::Kept };
+        if !socket.outbox.takes(&frame) {
+            // It is not the client that is slow when nothing has been offered to it yet in this turn.
+            self.write_out(seat);
+        }
+        let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return Pushed::Kept };
+        let Some(socket) = &mut entry.socket else { return Pushed::Kept };
+        if socket.outbox.push(frame, receipt).is_err() {
+            self.let_go(seat);
+            return Pushed::Overflow;
+        }
+        self.queued(seat, dispatch.kind);
+        Pushed::Queued
+    }
+
+    /// The same, for what the client is owed at once.
+    fn push_owed(&mut self, seat: u32, dispatch: &Dispatch) {
+        let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return };
+        let frame = self.totals.number(&mut entry.session, dispatch);
+        let Some(socket) = &mut entry.socket else { return };
+        if socket.outbox.push_owed(frame).is_err() {
+            return self.let_go(seat);
+        }
+        self.queued(seat, dispatch.kind);
+    }
+
+    fn queued(&mut self, seat: u32, kind: SentType) {
+        self.totals.queued += 1;
+        self.metrics.messages_sent.with(kind).increment(1);
+        self.dirty.push(seat);
+    }
+
+    /// The client reads too slowly: it may resume when it has caught up.
+    fn let_go(&mut self, seat: u32) {
+        self.metrics.errors.with(SocketError::SlowConsumer).increment(1);
+        let identity = self.seats.get(seat as usize).and_then(Option::as_ref).map(|s| s.identity.clone());
+        let why = Violation { code: CloseCode::UNKNOWN_ERROR, reason: "reads too slowly" };
+        self.detach(seat, Then::Close(why), &[]);
+        let error = ErrorInfo { kind: "slow_consumer", detail: "outbox full".to_owned() };
+        log::SLOW_CONSUMER_CLOSED.emit(Fields {
+            session_id: identity.as_ref().map(|i| i.id.clone()),
+            user_id: identity.as_ref().map(|i| i.user),
+            error: Some(error),
+            ..Fields::default()
+        });
+    }
+
+    fn resume(&mut self, seat: u32, resume: Resumption) -> Result<(), CannotResume> {
+        let entry = self.seats.get(seat as usize).and_then(Option::as_ref);
+        let entry = entry.filter(|s| s.identity.id == resume.id && s.identity.user == resume.user);
+        let entry = entry.ok_or(CannotResume::Unknown)?;
+        entry.session.resume(resume.sequence).map(drop)?;
+        // The client says that the socket it had is dead, whatever it looks like from here.
+        let stolen = Violation { code: CloseCode::UNKNOWN_ERROR, reason: "session resumed elsewhere" };
+        self.detach(seat, Then::Close(stolen), &[]);
+        let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return Err(CannotResume::Unknown) };
+        let mut socket = Socket::new(resume.link, self.limits.outbox_bytes);
+        for (frame, dispatch) in entry.session.resume(resume.sequence)? {
+            self.metrics.messages_sent.with(dispatch.kind).increment(1);
+            self.totals.queued += 1;
+            // A replay is bounded by the replay buffer, not by the socket.
+            socket.outbox.push_replayed(frame);
+        }
+        entry.session.attach();
+        self.totals.waiting -= 1;
+        entry.socket = Some(socket);
+        self.push_owed(seat, &resume.resumed);
+        Ok(())
+    }
+
+    fn write(&mut self, seat: u32, link: u64, bytes: Bytes, kind: Option<SentType>) {
+        let Some(socket) = self.socket(seat, link) else { return };
+        if socket.outbox.push(Frame::raw(bytes), None).is_err() {
+            return self.let_go(seat);
+        }
+        self.totals.queued += 1;
+        self.dirty.push(seat);
+        if let Some(kind) = kind {
+            self.metrics.messages_sent.with(kind).increment(1);
+        }
+    }
+
+    fn end(&mut self, seat: u32, why: End) {
+        match why {
+            End::Invalid => self.detach(seat, Then::StartOver, INVALID_SESSION),
+            End::Revoked => {
+                let revoked = Violation { code: CloseCode::AUTHENTICATION_FAILED, reason: "token revoked" };
+                self.detach(seat, Then::Close(revoked), &[]);
+            }
+        }
+        self.remove(seat);
+    }
+
+    fn operate(&mut self, seat: u32, id: &str, operation: Operation) -> bool {
+        let entry = self.seats.get(seat as usize).and_then(Option::as_ref);
+        if entry.is_none_or(|s| s.identity.id != id) {
+            return false;
+        }
+        match operation {
+            Operation::Reconnect => self.ask_one_to_reconnect(seat),
+            Operation::Close(code) => {
+                self.detach(seat, Then::Close(Violation { code, reason: "closed by an operator" }), &[]);
+            }
+            Operation::Drop => self.detach(seat, Then::Drop, &[]),
+            Operation::Invalidate { resumable: true } => {
+                self.detach(seat, Then::StartOver, RESUMABLE_SESSION);
+            }
+            Operation::Invalidate { resumable: false } => self.end(seat, End::Invalid),
+        }
+        true
+    }
+
+    fn ask_to_reconnect(&mut self, part: u32, parts: u32) {
+        for seat in (0..self.seats.len() as u32).filter(|seat| seat % parts == part) {
+            self.ask_one_to_reconnect(seat);
+        }
+    }
+
+    fn ask_one_to_reconnect(&mut self, seat: u32) {
+        let link = self.seats.get(seat as usize).and_then(Option::as_ref);
+        if let Some(id) = link.and_then(|s| s.socket.as_ref()).map(|s| s.link.id) {
+            self.write(seat, id, Frame::text_bytes(RECONNECT), Some(SentType::Reconnect));
+        }
+    }
+
+    /// Gives the socket back to its connection, with the rest of a begun frame and the payload `last` to write. The
+    /// session waits to be resumed.
+    fn detach(&mut self, seat: u32, then: Then, last: &'static [u8]) {
+        let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return };
+        let Some(socket) = entry.socket.take() else { return };
+        let now = Instant::now();
+        entry.session.detach(now);
+        self.totals.queued -= socket.outbox.len() as i64;
+        self.totals.waiting += 1;
+        self.waiting.push_back((now, seat));
+        let mut bytes = socket.outbox.into_remainder();
+        if !last.is_empty() {
+            Frame::text(Bytes::from_static(last)).copy_to(0, &mut bytes);
+            self.metrics.messages_sent.with(SentType::InvalidSession).increment(1);
+        }
+        socket.link.hand_back(bytes, then);
+    }
+
+    /// Ends a session that has no socket.
+    fn remove(&mut self, seat: u32) {
+        let Some(entry) = self.seats.get_mut(seat as usize).and_then(Option::take) else { return };
+        self.totals.sessions -= 1;
+        self.totals.waiting -= 1;
+        self.totals.replay -= entry.session.replay_bytes() as i64;
+        log::SESSION_ENDED.emit(Fields {
+            session_id: Some(entry.identity.id.clone()),
+            user_id: Some(entry.identity.user),
+            message_count: Some(entry.session.sequence()),
+            duration_ms: Some(entry.started.elapsed().as_secs_f64() * 1e3),
+            ..Fields::default()
+        });
+        self.free.push(seat);
+    }
+
+    /// Tells the hub of free seats, as many as it takes now.
+    fn tell_ended(&mut self) {
+        while let Some(&seat) = self.free.last() {
+            if self.ended.try_send(Ended { shard: self.index, seat }).is_err() {
+                return;
+            }
+            self.free.pop();
+        }
+    }
+
+    /// Ends sessions that nobody resumed, and the longest waiting ones while there are too many or all replay buffers
+    /// together are too large.
+    fn sweep(&mut self, now: Instant) {
+        while let Some(&(since, seat)) = self.waiting.front() {
+            let session = self.seats.get(seat as usize).and_then(Option::as_ref).map(|s| &s.session);
+            // Only if it is the same wait: the session may have come and gone since.
+            let waits = session.filter(|s| s.detached_at() == Some(since));
+            let crowded = self.totals.replay > self.limits.replay_total as i64
+                || self.totals.waiting > self.limits.waiting as i64;
+            match waits {
+                Some(s) if !crowded && !s.is_expired(now, self.limits.resume_window) => break,
+                Some(_) => self.remove(seat),
+                None => {}
+            }
+            self.waiting.pop_front();
+        }
+        self.detach_abandoned();
+        self.tell_ended();
+        self.report();
+    }
+
+    /// A connection that ended without a word, as one that is too late for its own session, left its socket here.
+    fn detach_abandoned(&mut self) {
+        for seat in 0..self.seats.len() as u32 {
+            let socket = self.seats[seat as usize].as_ref().and_then(|s| s.socket.as_ref());
+            if socket.is_some_and(|s| Arc::strong_count(&s.link) == 1) {
+                self.detach(seat, Then::Drop, &[]);
+            }
+        }
+    }
+
+    fn socket(&mut self, seat: u32, link: u64) -> Option<&mut Socket> {
+        let socket = self.seats.get_mut(seat as usize)?.as_mut()?.socket.as_mut()?;
+        (socket.link.id == link).then_some(socket)
+    }
+}

@@ -1,0 +1,140 @@
+//! What happens under a key. Logged events are numbered and durable; transient ones ride the stream beside them.
+
+use crate::guild::{Channel, Guild, Member, Role};
+use crate::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
+use crate::key::{Key, Position};
+use crate::message::{Emoji, MessageView};
+use crate::presence::Presence;
+use crate::time::Timestamp;
+use crate::user::{TokenHash, TokenRecord, User};
+
+/// A change of a guild or of a channel between people. The `Put` events create or replace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuildEvent {
+    /// A message was accepted.
+    MessageCreate(MessageView),
+    /// A message was changed; the whole of it.
+    MessageUpdate(MessageView),
+    /// A message is gone.
+    MessageDelete {
+        /// Where.
+        channel_id: ChannelId,
+        /// Which.
+        id: MessageId,
+    },
+    /// Somebody reacted.
+    ReactionAdd(ReactionChange),
+    /// A reaction was taken back.
+    ReactionRemove(ReactionChange),
+    /// The guild's own fields.
+    GuildPut(Guild),
+    /// A channel.
+    ChannelPut(Channel),
+    /// A channel is gone.
+    ChannelDelete(ChannelId),
+    /// A role.
+    RolePut(Role),
+    /// A role is gone.
+    RoleDelete(RoleId),
+    /// A member joined or changed.
+    MemberPut(Member),
+    /// A member left.
+    MemberRemove(User),
+}
+
+/// One reaction, come or gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReactionChange {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// On which message.
+    pub message_id: MessageId,
+    /// Whose message that is.
+    pub message_author_id: UserId,
+    /// Who reacted.
+    pub user_id: UserId,
+    /// With what.
+    pub emoji: Emoji,
+}
+
+/// A change of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserEvent {
+    /// The account's own fields.
+    Put(User),
+    /// A token was issued.
+    TokenIssued {
+        /// Its hash.
+        hash: TokenHash,
+        /// What is kept of it.
+        record: TokenRecord,
+    },
+    /// A token holds no longer.
+    TokenRevoked {
+        /// Its hash.
+        hash: TokenHash,
+    },
+    /// The account lists a guild.
+    GuildJoined(GuildId),
+    /// The account lists a guild no longer.
+    GuildLeft(GuildId),
+}
+
+/// A logged event.
+#[expect(clippy::large_enum_variant, reason = "nearly all events are a guild's; a box would be paid for by each")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Under a guild's or direct channel's key.
+    Guild(GuildEvent),
+    /// Under a user's key.
+    User(UserEvent),
+}
+
+/// An event that is neither numbered nor kept: who misses it, misses nothing that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transient {
+    /// Somebody types.
+    Typing {
+        /// Where.
+        channel_id: ChannelId,
+        /// Who.
+        user_id: UserId,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// A member's presence changed.
+    Presence {
+        /// Whose.
+        user_id: UserId,
+        /// To what.
+        presence: Presence,
+    },
+}
+
+/// An event at its place in a key's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Under which key.
+    pub key: Key,
+    /// At which place.
+    pub position: Position,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The W3C `traceparent` of the span that fanned it out, or empty.
+    pub traceparent: String,
+    /// What happened.
+    pub event: Event,
+}
+
+impl GuildEvent {
+    /// The channel whose viewers may know of the event; `None` when all members may.
+    pub fn channel(&self) -> Option<ChannelId> {
+        match self {
+            GuildEvent::MessageCreate(v) | GuildEvent::MessageUpdate(v) => Some(v.message.channel_id),
+            GuildEvent::MessageDelete { channel_id, .. } => Some(*channel_id),
+            GuildEvent::ReactionAdd(r) | GuildEvent::ReactionRemove(r) => Some(r.channel_id),
+            GuildEvent::ChannelPut(c) => Some(c.id),
+            _ => None,
+        }
+    }
+}

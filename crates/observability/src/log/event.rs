@@ -1,0 +1,65 @@
+//! Every log event of the product.
+
+use super::{Level, LogEvent};
+
+/// Constants and the table of them all, from one list.
+macro_rules! events {
+    ($($constant:ident = $name:literal, $level:ident, $component:literal, $message:literal $(, fatal = $fatal:literal)?;)*) => {
+        $(#[doc = concat!("`", $name, "`: ", $message, ".")]
+        pub const $constant: LogEvent = LogEvent {
+            name: $name, level: Level::$level, message: $message, component: $component, fatal: false $(| $fatal)?,
+        };)*
+        /// Every event, in the order of the documentation.
+        pub const ALL: &[LogEvent] = &[$($constant),*];
+    };
+}
+
+events! {
+    PROCESS_STARTED = "process.started", Info, "process", "process started";
+    PROCESS_STOPPING = "process.stopping", Info, "process", "process stopping";
+    PROCESS_STOPPED = "process.stopped", Info, "process", "process stopped";
+    SERVICE_LISTENING = "service.listening", Info, "process", "service listening";
+    CONFIG_LOADED = "config.loaded", Info, "process", "configuration loaded";
+    LOG_LEVEL_CHANGED = "log_level.changed", Warn, "process", "log level changed";
+    DRAIN_STARTED = "drain.started", Info, "process", "drain started";
+    DRAIN_FINISHED = "drain.finished", Info, "process", "drain finished";
+    TASK_PANICKED = "task.panicked", Error, "process", "a task panicked";
+    SERVICE_FAILED = "service.failed", Error, "process", "a service ended with an error";
+    MEMBER_JOINED = "member.joined", Info, "router", "a member joined";
+    MEMBER_LEFT = "member.left", Info, "router", "a member left";
+    PEER_UNREACHABLE = "peer.unreachable", Warn, "process", "peer unreachable";
+    DEMO_CREATED = "demo.created", Info, "process", "demonstration data created";
+
+    CONNECTION_ESTABLISHED = "connection.established", Info, "gateway", "connection established";
+    CONNECTION_CLOSED = "connection.closed", Info, "gateway", "connection closed";
+    AUTH_SUCCEEDED = "auth.succeeded", Info, "gateway", "authentication succeeded";
+    AUTH_FAILED = "auth.failed", Warn, "gateway", "authentication failed";
+    AUTHZ_DENIED = "authz.denied", Warn, "channel", "not permitted";
+    SESSION_STARTED = "session.started", Info, "gateway", "session started";
+    SESSION_RESUMED = "session.resumed", Info, "gateway", "session resumed";
+    SESSION_ENDED = "session.ended", Info, "gateway", "session ended";
+    SESSION_INVALIDATED = "session.invalidated", Info, "gateway", "session cannot be resumed";
+    SLOW_CONSUMER_CLOSED = "slow_consumer.closed", Warn, "gateway", "connection closed because its client reads too slowly";
+    REQUEST_COMPLETED = "request.completed", Debug, "gateway", "request completed";
+    REQUEST_FAILED = "request.failed", Error, "gateway", "request failed";
+
+    MESSAGE_SENT = "message.sent", Info, "channel", "message sent";
+    MESSAGE_DELIVERED = "message.delivered", Info, "gateway", "message delivered";
+    MESSAGE_DELIVERY_FAILED = "message.delivery_failed", Warn, "gateway", "message not delivered";
+    MESSAGE_EDITED = "message.edited", Info, "channel", "message edited";
+    MESSAGE_DELETED = "message.deleted", Info, "channel", "message deleted";
+    FOLLOW_RESTARTED = "follow.restarted", Warn, "gateway", "log followed again";
+
+    SLOT_TAKEN = "slot.taken", Info, "channel", "slot taken";
+    SLOT_LOST = "slot.lost", Warn, "channel", "slot lost";
+    SLOT_FENCED = "slot.fenced", Warn, "channel", "slot given up because its epoch was raised";
+    STORAGE_OPENED = "storage.opened", Info, "storage", "store opened";
+    STORAGE_FAILED = "storage.failed", Error, "storage", "store failed", fatal = true;
+    QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
+
+    ADMIN_ACTION = "admin.action", Info, "admin", "administrator acted";
+    SECURITY_EVENT = "security.event", Warn, "security", "security event";
+    TOKEN_ISSUED = "token.issued", Info, "security", "token issued";
+    TOKEN_REVOKED = "token.revoked", Info, "security", "token revoked";
+    TELEMETRY_FAILED = "telemetry.failed", Error, "telemetry", "spans cannot be exported";
+}

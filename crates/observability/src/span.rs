@@ -1,0 +1,241 @@
+//! The spans: functions with typed arguments. One message sent is one trace:
+//!
+//! ```text
+//! gateway.receive
+//! ├─ gateway.authenticate
+//! ├─ channel.route
+//! └─ channel.process
+//!    ├─ db.write
+//!    └─ channel.fanout
+//!       └─ gateway.deliver      one on every gateway with recipients
+//! ```
+//!
+//! A span ends when it is left for the last time, or when it is dropped if it was never entered: instrument the future
+//! that does the work, or hold the span over the work without entering it, but do not mix the two.
+
+use std::time::Duration;
+
+use clarion_model::id::{ChannelId, UserId};
+use opentelemetry::Context;
+use opentelemetry::trace::Status;
+use tracing::field::{Empty, display};
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::propagation::{Origin, Remote, TraceContext};
+
+/// The target of every span and log event of the vocabulary.
+pub(crate) const TARGET: &str = "clarion";
+
+/// The attribute that holds how long something took, in seconds.
+pub(crate) const DURATION: &str = "duration";
+
+/// A span's name, who opens it, and its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanInfo {
+    /// `gateway.receive`.
+    pub name: &'static str,
+    /// The service that opens it.
+    pub service: &'static str,
+    /// The kind of the data model.
+    pub kind: &'static str,
+    /// What it can carry.
+    pub attributes: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Every span of the product.
+pub const ALL: &[SpanInfo] = &[
+    SpanInfo {
+        name: "gateway.receive",
+        service: "gateway",
+        kind: "server",
+        attributes: &["event_type", "request_id", "user_id", "session_id", "client.trace_id"],
+        help: "A client's request or frame, from its last byte to the answer.",
+    },
+    SpanInfo {
+        name: "gateway.authenticate",
+        service: "gateway",
+        kind: "internal",
+        attributes: &["auth_method", "success"],
+        help: "Who the client is.",
+    },
+    SpanInfo {
+        name: "channel.route",
+        service: "gateway, router",
+        kind: "client, internal",
+        attributes: &["channel_id", "cached", "target_server"],
+        help: "Which channel server owns a channel; internal when the answer was at hand.",
+    },
+    SpanInfo {
+        name: "channel.process",
+        service: "channel",
+        kind: "server",
+        attributes: &["channel_id", "member_count", "request_id", "user_id"],
+        help: "A command in its channel server: permission, order, durability.",
+    },
+    SpanInfo {
+        name: "channel.fanout",
+        service: "channel",
+        kind: "producer",
+        attributes: &["channel_id", "recipient_count", "duration"],
+        help: "One event handed to every gateway that follows.",
+    },
+    SpanInfo {
+        name: "gateway.deliver",
+        service: "gateway",
+        kind: "consumer",
+        attributes: &["event_type", "recipient_count", "failed_count", "duration"],
+        help: "One event written to the sockets of one gateway: an aggregate, never a span a socket.",
+    },
+    SpanInfo {
+        name: "db.query",
+        service: "every service with a store",
+        kind: "client",
+        attributes: &["query_type", "table", "duration"],
+        help: "A read of the store, for a request.",
+    },
+    SpanInfo {
+        name: "db.write",
+        service: "every service with a store",
+        kind: "client",
+        attributes: &["query_type", "table", "duration"],
+        help: "A write to the store, until it is durable.",
+    },
+];
+
+/// Every attribute and what it says.
+pub const ATTRIBUTES: &[(&str, &str)] = &[
+    ("event_type", "The opcode, dispatch or route a span is about."),
+    ("request_id", "The request, the same in every service."),
+    ("user_id", "Who asked."),
+    ("session_id", "The gateway session it came by."),
+    ("client.trace_id", "An `X-Trace-ID` of the client that is not a trace id."),
+    ("auth_method", "How a client proves who it is."),
+    ("success", "Whether the authentication succeeded."),
+    ("channel_id", "The channel."),
+    ("cached", "Whether the answer was at hand."),
+    ("target_server", "The channel server that owns the channel."),
+    ("member_count", "How many can read the channel."),
+    ("recipient_count", "Of a fan-out: gateways that follow. Of a delivery: sessions that should have it."),
+    ("failed_count", "Sessions that did not get it."),
+    ("query_type", "What was asked of the store."),
+    ("table", "The keyspace or table it is about."),
+    ("duration", "How long it took, in seconds."),
+    ("error.type", "Why it failed; the same bounded types as in metrics."),
+];
+
+/// A client's request or frame. The user is recorded when it is known.
+pub fn gateway_receive(from: &Origin, event_type: &'static str) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "gateway.receive", otel.kind = "server", event_type, request_id = from.request_id(),
+        user_id = Empty, session_id = Empty, client.trace_id = from.client_trace_id());
+    // No parent at all, not even one this thread happens to be in: a client's request begins or continues its own trace.
+    begin(span, from.parent().map_or_else(Context::new, TraceContext::to_parent))
+}
+
+/// Says whose request it is.
+pub fn record_user(span: &Span, user: UserId) {
+    span.record("user_id", display(user));
+}
+
+/// Says which session it belongs to.
+pub fn record_session(span: &Span, session: &str) {
+    span.record("session_id", session);
+}
+
+/// Who the client is; how it ends is said by [`authenticated`].
+pub fn gateway_authenticate(auth_method: &'static str) -> Span {
+    info_span!(target: TARGET, "gateway.authenticate", otel.kind = "internal", auth_method, success = Empty)
+}
+
+/// Says how an authentication ended.
+pub fn authenticated(span: &Span, success: bool) {
+    span.record("success", success);
+}
+
+/// Which channel server owns a channel. Its parent is the given one, else the current span.
+pub fn channel_route(parent: Option<&TraceContext>, channel_id: ChannelId, cached: bool) -> Span {
+    let kind = if cached { "internal" } else { "client" };
+    let span = info_span!(target: TARGET, "channel.route", otel.kind = kind, channel_id = %channel_id, cached, target_server = Empty);
+    match parent.filter(|parent| parent.exists()) {
+        Some(parent) => begin(span, parent.to_parent()),
+        None => span,
+    }
+}
+
+/// Says where a request was routed to.
+pub fn routed(span: &Span, target_server: &str) {
+    span.record("target_server", target_server);
+}
+
+/// A command in its channel server.
+pub fn channel_process(from: &Remote, channel_id: ChannelId, member_count: usize) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "channel.process", otel.kind = "server", channel_id = %channel_id, member_count,
+        request_id = from.request_id.as_deref(), user_id = from.user_id.map(display));
+    begin(span, from.trace.to_parent())
+}
+
+/// Says how many members a channel has, once known.
+pub fn record_members(span: &Span, member_count: usize) {
+    span.record("member_count", member_count);
+}
+
+/// One event handed to every follower. A child of the current span.
+pub fn channel_fanout(channel_id: ChannelId, recipient_count: usize) -> Span {
+    info_span!(target: TARGET, "channel.fanout", otel.kind = "producer", channel_id = %channel_id, recipient_count)
+}
+
+/// One event written to the sockets of this gateway; how it went is said by [`delivered`].
+pub fn gateway_deliver(parent: &TraceContext, event_type: &'static str) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "gateway.deliver", otel.kind = "consumer", event_type,
+        recipient_count = Empty, failed_count = Empty, duration = Empty);
+    begin(span, parent.to_parent())
+}
+
+/// Says how a delivery went.
+pub fn delivered(span: &Span, recipients: usize, failed: usize, duration: Duration) {
+    span.record("recipient_count", recipients);
+    span.record("failed_count", failed);
+    span.record(DURATION, duration.as_secs_f64());
+}
+
+/// A read of the store. A child of the current span; without one nobody asked for it, and it is no span.
+pub fn db_query(query_type: &'static str, table: &'static str) -> Span {
+    if !TraceContext::current().exists() {
+        return Span::none();
+    }
+    info_span!(target: TARGET, "db.query", otel.kind = "client", query_type, table)
+}
+
+/// A write to the store. A child of the current span; without one nobody asked for it, and it is no span.
+pub fn db_write(query_type: &'static str, table: &'static str) -> Span {
+    if !TraceContext::current().exists() {
+        return Span::none();
+    }
+    info_span!(target: TARGET, "db.write", otel.kind = "client", query_type, table)
+}
+
+/// Says that what a span stands for failed, and why.
+pub fn fail(span: &Span, error_type: &'static str) {
+    span.set_status(Status::error(error_type));
+    span.set_attribute("error.type", error_type);
+}
+
+/// Runs something as a part of a trace without a span of its own: its log lines carry the trace, its spans join it.
+pub fn in_trace<T>(trace: &TraceContext, f: impl FnOnce() -> T) -> T {
+    let _attached = trace.to_parent().attach();
+    f()
+}
+
+/// Whether how long a span took is also one of its attributes.
+pub(crate) fn measures_itself(name: &str) -> bool {
+    matches!(name, "channel.fanout" | "gateway.deliver" | "db.query" | "db.write")
+}
+
+/// Gives a span that has not begun its parent.
+fn begin(span: Span, parent: Context) -> Span {
+    // It fails without a layer for spans, and then there is nothing to give a parent to.
+    let _ = span.set_parent(parent);
+    span
+}

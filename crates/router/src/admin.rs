@@ -1,0 +1,265 @@
+//! What operators do by hand: accounts, tokens, guilds, sessions. Every action is logged as one (`admin.action`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clarion_model::event::{Event, GuildEvent, UserEvent};
+use clarion_model::guild::{GuildState, Member};
+use clarion_model::id::{self, GuildId, UserId};
+use clarion_model::key::Key;
+use clarion_model::time::Timestamp;
+use clarion_model::token;
+use clarion_model::user::{TokenRecord, User};
+use clarion_observability::Token;
+use clarion_observability::log::{self, Fields};
+use clarion_observability::metric::{AdminAction, Label, RouterMetrics};
+use clarion_proto as proto;
+use clarion_proto::channel_client::ChannelClient;
+use clarion_proto::control_session_request::Action;
+use clarion_proto::gateway_client::GatewayClient;
+use clarion_runtime::{Host, Peer};
+use prost::Message;
+
+use crate::table::Table;
+
+/// How long an action waits for the owner of what it changes.
+const OWNER_WAIT: Duration = Duration::from_secs(5);
+
+/// The operators' hand. A clone is the same.
+#[derive(Clone)]
+pub struct Admin {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: Host,
+    table: Table,
+    metrics: RouterMetrics,
+}
+
+/// An action was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// What was named does not exist.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    /// The request makes no sense.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Whoever would have to do it does not answer.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A guild to be made; ids are the caller's, so that making it twice makes it once.
+pub type NewGuild = GuildState;
+
+/// What can be done to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionAction {
+    /// Ask the client to connect again (op 7).
+    Reconnect,
+    /// Close the connection with a code.
+    Close(u16),
+    /// Cut the TCP connection without a word.
+    Drop,
+    /// Tell the client that its session is over (op 9); `true`: it may still resume.
+    Invalidate(bool),
+}
+
+impl Admin {
+    pub(crate) fn new(host: Host, table: Table, metrics: RouterMetrics) -> Self {
+        Self { inner: Arc::new(Inner { host, table, metrics }) }
+    }
+
+    /// A new id, made now.
+    pub fn new_id(&self) -> Result<u64, AdminError> {
+        let mut low = [0; 4];
+        random(&mut low)?;
+        let below = u64::from(u32::from_le_bytes(low)) & ((1 << id::SEQUENCE_BITS) - 1);
+        Ok(id::first_of(now()) | below)
+    }
+
+    /// Creates an account, or does nothing when it is there.
+    pub async fn create_user(&self, user: User) -> Result<(), AdminError> {
+        self.note(AdminAction::CreateUser, format!("user {}", user.id));
+        let key = Key::User(user.id);
+        let request = proto::CreateUserRequest { user: Some((&user).into()) };
+        let done = self.owner(key).await?.create_user(request).await;
+        done.map(drop).map_err(|status| refused(status, "user"))
+    }
+
+    /// Creates a guild with all that the state holds, or does nothing when it is there; and lists it with its members.
+    pub async fn create_guild(&self, guild: NewGuild) -> Result<(), AdminError> {
+        self.note(AdminAction::CreateGuild, format!("guild {}", guild.guild.id));
+        let id = guild.guild.id;
+        // The members' lists first: a guild that a list names and that does not exist yet is passed over, while one that
+        // exists and is in no list would be missed.
+        for user in guild.members.keys() {
+            self.change_user(*user, UserEvent::GuildJoined(id)).await?;
+        }
+        let request = proto::CreateGuildRequest { state: Some((&guild).into()) };
+        let done = self.owner(Key::Guild(id)).await?.create_guild(request).await;
+        done.map(drop).map_err(|status| refused(status, "guild"))
+    }
+
+    /// Makes somebody a member of a guild, with a place in their list.
+    pub async fn add_member(&self, guild: GuildId, member: Member) -> Result<(), AdminError> {
+        self.note(AdminAction::AddMember, format!("guild {guild} user {}", member.user.id));
+        self.change_user(member.user.id, UserEvent::GuildJoined(guild)).await?;
+        self.change_guild(guild, GuildEvent::MemberPut(member)).await
+    }
+
+    /// Ends somebody's membership.
+    pub async fn remove_member(&self, guild: GuildId, user: UserId) -> Result<(), AdminError> {
+        self.note(AdminAction::RemoveMember, format!("guild {guild} user {user}"));
+        let user = self.user(user).await?;
+        let id = user.id;
+        self.change_guild(guild, GuildEvent::MemberRemove(user)).await?;
+        self.change_user(id, UserEvent::GuildLeft(guild)).await
+    }
+
+    /// Changes a guild's structure by one event, as an operator.
+    pub async fn change_guild(&self, guild: GuildId, change: GuildEvent) -> Result<(), AdminError> {
+        let key = Key::Guild(guild);
+        let request = proto::ChangeGuildRequest {
+            key: Some(key.into()),
+            actor_id: 0,
+            change: Some((&Event::Guild(change)).into()),
+        };
+        let done = self.owner(key).await?.change_guild(request).await;
+        done.map(drop).map_err(|status| refused(status, "guild"))
+    }
+
+    /// An account.
+    pub async fn user(&self, id: UserId) -> Result<User, AdminError> {
+        let request = proto::GetUserRequest { user_id: id.0 };
+        let answer = self.owner(Key::User(id)).await?.get_user(request).await;
+        let state = answer.map_err(|status| refused(status, "user"))?.into_inner();
+        let user = state.user.ok_or(AdminError::Unknown("user"))?;
+        user.try_into().map_err(|_| AdminError::Unavailable("the answer makes no sense".to_owned()))
+    }
+
+    /// Issues a new token for an account. This is the only time that it is to be seen.
+    pub async fn issue_token(&self, user: UserId, label: &str) -> Result<String, AdminError> {
+        let mut secret = [0; token::SECRET_BYTES];
+        random(&mut secret)?;
+        let token = token::mint(user, now(), &secret);
+        self.register_token(&token, label).await?;
+        Ok(token)
+    }
+
+    /// Makes a token that the caller minted valid.
+    pub async fn register_token(&self, token: &str, label: &str) -> Result<(), AdminError> {
+        let user = named_by(token)?;
+        let record = TokenRecord { label: label.to_owned(), issued_at: now() };
+        self.note(AdminAction::IssueToken, format!("user {user}"));
+        self.change_user(user, UserEvent::TokenIssued { hash: token::hash(token), record }).await?;
+        let detail = Some(Token::new(token).to_string());
+        log::TOKEN_ISSUED.emit(Fields { user_id: Some(user), detail, ..Fields::default() });
+        Ok(())
+    }
+
+    /// Makes a token invalid; sessions that use it are closed.
+    pub async fn revoke_token(&self, token: &str) -> Result<(), AdminError> {
+        let user = named_by(token)?;
+        self.note(AdminAction::RevokeToken, format!("user {user}"));
+        self.change_user(user, UserEvent::TokenRevoked { hash: token::hash(token) }).await?;
+        let detail = Some(Token::new(token).to_string());
+        log::TOKEN_REVOKED.emit(Fields { user_id: Some(user), detail, ..Fields::default() });
+        Ok(())
+    }
+
+    /// All sessions of all gateways, by the gateway's instance.
+    pub async fn sessions(&self) -> Result<BTreeMap<String, Vec<proto::SessionInfo>>, AdminError> {
+        let mut all = BTreeMap::new();
+        for (gateway, address) in self.inner.table.members(proto::MemberKind::Gateway) {
+            let mut client = GatewayClient::new(self.inner.host.peer(&address));
+            let answer = client.list_sessions(proto::ListSessionsRequest {}).await;
+            let answer =
+                answer.map_err(|status| AdminError::Unavailable(format!("{gateway}: {}", status.message())))?;
+            all.insert(gateway, answer.into_inner().sessions);
+        }
+        Ok(all)
+    }
+
+    /// Does something to a session, wherever it is.
+    pub async fn control(&self, session: &str, action: SessionAction) -> Result<(), AdminError> {
+        self.note(AdminAction::ControlSession, format!("{action:?} session {session}"));
+        let action = match action {
+            SessionAction::Reconnect => Action::Reconnect(true),
+            SessionAction::Close(code) => Action::Close(u32::from(code)),
+            SessionAction::Drop => Action::Drop(true),
+            SessionAction::Invalidate(resumable) => Action::Invalidate(resumable),
+        };
+        for (gateway, address) in self.inner.table.members(proto::MemberKind::Gateway) {
+            let mut client = GatewayClient::new(self.inner.host.peer(&address));
+            let request = proto::ControlSessionRequest { id: session.to_owned(), action: Some(action) };
+            let answer = client.control_session(request).await;
+            let answer =
+                answer.map_err(|status| AdminError::Unavailable(format!("{gateway}: {}", status.message())))?;
+            if answer.into_inner().found {
+                return Ok(());
+            }
+        }
+        Err(AdminError::Unknown("session"))
+    }
+
+    /// The level from which lines are logged.
+    pub fn log_level(&self) -> String {
+        self.inner.host.telemetry().process().log_level()
+    }
+
+    /// Sets the level from which lines are logged, at once and for all services of this process.
+    pub fn set_log_level(&self, level: &str) -> Result<(), AdminError> {
+        self.note(AdminAction::SetLogLevel, level.to_owned());
+        let set = self.inner.host.telemetry().process().set_log_level(level);
+        set.map_err(|e| AdminError::Invalid { field: "level", reason: e.to_string() })?;
+        log::LOG_LEVEL_CHANGED.emit(Fields { detail: Some(level.to_owned()), ..Fields::default() });
+        Ok(())
+    }
+
+    async fn change_user(&self, user: UserId, change: UserEvent) -> Result<(), AdminError> {
+        let request = proto::ChangeUserRequest { user_id: user.0, change: Some((&Event::User(change)).into()) };
+        let done = self.owner(Key::User(user)).await?.change_user(request).await;
+        done.map(drop).map_err(|status| refused(status, "user"))
+    }
+
+    async fn owner(&self, key: Key) -> Result<ChannelClient<Peer>, AdminError> {
+        let owner = self.inner.table.owner_within(key.slot(), OWNER_WAIT).await;
+        let owner = owner.ok_or_else(|| AdminError::Unavailable(format!("{key} has no owner just now")))?;
+        Ok(ChannelClient::new(self.inner.host.peer(&owner.address)))
+    }
+
+    fn note(&self, action: AdminAction, detail: String) {
+        self.inner.metrics.admin_actions.with(action).increment(1);
+        let detail = Some(format!("{}: {detail}", action.as_str()));
+        log::ADMIN_ACTION.emit(Fields { detail, ..Fields::default() });
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
+    getrandom::fill(bytes).map_err(|e| AdminError::Unavailable(format!("no randomness: {e}")))
+}
+
+fn named_by(token: &str) -> Result<UserId, AdminError> {
+    token::user_of(token).ok_or_else(|| AdminError::Invalid { field: "token", reason: "not a token".to_owned() })
+}
+
+fn refused(status: tonic::Status, what: &'static str) -> AdminError {
+    match proto::Refusal::decode(status.details()) {
+        Ok(refusal) if refusal.status == 404 => AdminError::Unknown(what),
+        Ok(refusal) if refusal.status != 0 => AdminError::Invalid { field: what, reason: refusal.message },
+        _ => AdminError::Unavailable(status.message().to_owned()),
+    }
+}

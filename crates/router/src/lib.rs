@@ -1,0 +1,13 @@
+//! The admin/router: which channel server owns which slot, which key a channel lies in, and what operators do by hand.
+
+mod admin;
+mod config;
+mod grpc;
+mod http;
+mod placement;
+mod server;
+mod table;
+
+pub use admin::{Admin, AdminError, NewGuild, SessionAction};
+pub use config::Config;
+pub use server::{Deps, Server};

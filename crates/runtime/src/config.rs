@@ -1,0 +1,95 @@
+//! Settings: defaults, then a file (TOML), then the environment, then what the command line says; each over the last.
+//!
+//! A setting `gateway.listen` is `CLARION_GATEWAY__LISTEN` in the environment.
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The settings cannot be used. Says which key, what was found and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// Reads the settings. `overrides` are dotted keys with values, from the command line.
+pub fn load<T>(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<T, ConfigError>
+where
+    T: Default + Serialize + DeserializeOwned,
+{
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(ConfigError(format!("there is no configuration file {}", path.display())));
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    // Only names with a section: other programs' CLARION_ variables are not settings.
+    let env = Env::prefixed("CLARION_").filter(|key| key.as_str().contains("__")).split("__");
+    figment = figment.merge(env);
+    for (key, value) in overrides {
+        figment = figment.merge(Serialized::default(key, value));
+    }
+    figment.extract().map_err(|errors| ConfigError(describe(errors)))
+}
+
+fn describe(errors: figment::Error) -> String {
+    let lines: Vec<String> = errors
+        .into_iter()
+        .map(|e| {
+            let source = e.metadata.as_ref().map(|m| format!(" ({})", m.name)).unwrap_or_default();
+            let key = if e.path.is_empty() { String::new() } else { format!("{}: ", e.path.join(".")) };
+            format!("{key}{}{source}", e.kind)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Default, Serialize, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        gateway: Gateway,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Gateway {
+        listen: String,
+        shards: u32,
+    }
+
+    impl Default for Gateway {
+        fn default() -> Self {
+            Self { listen: "127.0.0.1:8080".into(), shards: 2 }
+        }
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = file("[gateway]\nlisten = \"a:1\"\nshards = 4\n");
+        let got: Settings = load(Some(file.path()), &[("gateway.listen", "b:2".into())]).expect("valid");
+        assert_eq!(got.gateway, Gateway { listen: "b:2".into(), shards: 4 });
+    }
+
+    #[test]
+    fn an_error_names_the_key_and_what_was_found() {
+        let wrong = file("[gateway]\nshards = \"many\"\n");
+        let error = load::<Settings>(Some(wrong.path()), &[]).expect_err("not a number").to_string();
+        assert!(error.contains("gateway.shards") && error.contains("many"), "{error}");
+        let unknown = file("[gateway]\nshard = 1\n");
+        let error = load::<Settings>(Some(unknown.path()), &[]).expect_err("unknown").to_string();
+        assert!(error.contains("shard"), "{error}");
+    }
+}

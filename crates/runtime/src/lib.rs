@@ -1,0 +1,23 @@
+//! One way to start, listen, find peers, be probed and drain: what every service of Clarion stands on.
+//!
+//! A process is a list of services. Each has a thread with its own tokio runtime and its own telemetry; they are started
+//! in order and stopped in reverse. In one process they speak over in-memory pipes, between processes over TCP: the same
+//! clients, the same wire.
+
+mod address;
+pub mod config;
+mod host;
+mod listen;
+mod peer;
+pub mod probe;
+mod process;
+mod signal;
+mod wire;
+
+pub use address::{Address, ParseAddressError};
+pub use host::Host;
+pub use listen::{Listen, Listener};
+pub use peer::Peer;
+pub use process::{Process, StopReport};
+pub use signal::stop_requested;
+pub use wire::Wire;

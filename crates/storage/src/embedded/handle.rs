@@ -1,0 +1,114 @@
+//! What the nouns' handles have in common: asking a state of the database, and having the committer do something; both
+//! with their span and their metrics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use clarion_observability::metric::{Operation, QueryError, StorageMetrics};
+use clarion_observability::{Instrument, Span, span};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Failure;
+use super::committer::{Answer, Work};
+use super::db::{Db, View};
+use super::schema::Table;
+use crate::error::{CommitError, ReadError};
+
+/// What every noun's handle is made of.
+pub(super) struct Handle {
+    pub(super) db: Arc<Db>,
+    pub(super) queue: mpsc::Sender<Work>,
+    pub(super) failure: Failure,
+    pub(super) metrics: StorageMetrics,
+}
+
+impl Handle {
+    /// Looks something up, on the caller's thread: it takes microseconds, one block of the disk at most.
+    pub(super) async fn read<T>(
+        &self,
+        operation: Operation,
+        query_type: &'static str,
+        table: Table,
+        ask: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let span = span::db_query(query_type, table.name());
+        let started = Instant::now();
+        let result = span.in_scope(|| ask(&self.db.view()));
+        self.note(operation, started, &span, result, read_error)
+    }
+
+    /// Reads a range, on a thread for work that blocks. No read waits for a sync of the journal, but one that meets the
+    /// end of a flush or a compaction waits until that is on the disk, tens of milliseconds under load, and a cold range
+    /// is many blocks: too long for a thread that serves others.
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        query_type: &'static str,
+        table: Table,
+        ask: impl FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let span = span::db_query(query_type, table.name());
+        let started = Instant::now();
+        let db = self.db.clone();
+        let scanned = tokio::task::spawn_blocking(move || ask(&db.view())).await;
+        let result = scanned.unwrap_or_else(|error| Err(ReadError::Failed(error.to_string())));
+        self.note(operation, started, &span, result, read_error)
+    }
+
+    /// Has the committer do something, and waits until it is durable.
+    pub(super) async fn write<T>(
+        &self,
+        operation: Operation,
+        query_type: &'static str,
+        table: Table,
+        make: impl FnOnce(Answer<T>) -> Work,
+    ) -> Result<T, CommitError> {
+        let span = span::db_write(query_type, table.name());
+        let started = Instant::now();
+        let result = self.submit(make).instrument(span.clone()).await;
+        self.note(operation, started, &span, result, commit_error)
+    }
+
+    async fn submit<T>(&self, make: impl FnOnce(Answer<T>) -> Work) -> Result<T, CommitError> {
+        let _queued = self.metrics.queries_queued.hold();
+        let failed = || CommitError::Failed(self.failure.reason());
+        let (answer, answered) = oneshot::channel();
+        let work = make(answer);
+        self.queue.send(work).await.map_err(|_| failed())?;
+        answered.await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    fn note<T, E>(
+        &self,
+        operation: Operation,
+        started: Instant,
+        span: &Span,
+        result: Result<T, E>,
+        kind: impl FnOnce(&E) -> (&'static str, QueryError),
+    ) -> Result<T, E> {
+        self.metrics.queries.with(operation).increment(1);
+        self.metrics.query_latency.with(operation).record_duration(started.elapsed());
+        result.inspect_err(|error| {
+            let (name, kind) = kind(error);
+            span::fail(span, name);
+            self.metrics.query_errors.with(operation, kind).increment(1);
+        })
+    }
+}
+
+fn read_error(error: &ReadError) -> (&'static str, QueryError) {
+    let kind = match error {
+        ReadError::Failed(_) => QueryError::Io,
+        ReadError::Damaged(_) => QueryError::Corrupt,
+    };
+    (error.error_type(), kind)
+}
+
+fn commit_error(error: &CommitError) -> (&'static str, QueryError) {
+    let kind = match error {
+        CommitError::Fenced(_) => QueryError::Fenced,
+        CommitError::Full => QueryError::Full,
+        CommitError::Failed(_) => QueryError::Io,
+    };
+    (error.error_type(), kind)
+}

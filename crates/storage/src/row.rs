@@ -1,0 +1,111 @@
+//! The rows that an event changes: a pure function of the log entry, the same for every store.
+//!
+//! Applying the rows of an entry twice leaves what applying them once leaves, so a batch whose fate is unknown may be
+//! written again.
+
+use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, UserEvent};
+use clarion_model::guild::{Channel, Guild, Member, Role};
+use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
+use clarion_model::message::Message;
+use clarion_model::user::{TokenHash, TokenRecord, User};
+
+/// A row that comes, changes or goes. Rows of guilds and of channels between people lie under the entry's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Row<'a> {
+    /// A message, without what hangs on it.
+    PutMessage(&'a Message),
+    /// A message goes, and its reactions with it.
+    DeleteMessage {
+        /// Where.
+        channel: ChannelId,
+        /// Which.
+        id: MessageId,
+    },
+    /// The newest message of a channel.
+    LastMessage {
+        /// Where.
+        channel: ChannelId,
+        /// Which.
+        id: MessageId,
+    },
+    /// A reaction. Its place among the others is the entry's position.
+    PutReaction(&'a ReactionChange),
+    /// A reaction goes.
+    DeleteReaction(&'a ReactionChange),
+    /// The guild's own fields.
+    PutGuild(&'a Guild),
+    /// What decides visibility has changed: the guild's version follows the entry's position.
+    Version,
+    /// A channel.
+    PutChannel(&'a Channel),
+    /// A channel goes, with its newest message's id. Its messages stay, out of reach.
+    DeleteChannel(ChannelId),
+    /// A channel lies in the entry's key.
+    PutRoute(ChannelId),
+    /// A channel lies nowhere.
+    DeleteRoute(ChannelId),
+    /// A role.
+    PutRole(&'a Role),
+    /// A role goes.
+    DeleteRole(RoleId),
+    /// A member.
+    PutMember(&'a Member),
+    /// A member goes.
+    DeleteMember(UserId),
+    /// An account's own fields.
+    PutUser(&'a User),
+    /// A token of the account.
+    PutToken(&'a TokenHash, &'a TokenRecord),
+    /// A token goes.
+    DeleteToken(&'a TokenHash),
+    /// A guild that the account lists.
+    PutListing(GuildId),
+    /// A guild that the account lists no longer.
+    DeleteListing(GuildId),
+}
+
+/// The rows of an entry, in the order in which they are to be applied.
+pub(crate) fn rows(entry: &LogEntry) -> Vec<Row<'_>> {
+    match &entry.event {
+        Event::Guild(event) => of_guild(event),
+        Event::User(event) => vec![of_user(event)],
+    }
+}
+
+/// The message id that the entry gives out, if it does.
+pub(crate) fn new_message(entry: &LogEntry) -> Option<MessageId> {
+    match &entry.event {
+        Event::Guild(GuildEvent::MessageCreate(view)) => Some(view.message.id),
+        _ => None,
+    }
+}
+
+fn of_guild(event: &GuildEvent) -> Vec<Row<'_>> {
+    match event {
+        GuildEvent::MessageCreate(view) => {
+            let message = &view.message;
+            vec![Row::PutMessage(message), Row::LastMessage { channel: message.channel_id, id: message.id }]
+        }
+        GuildEvent::MessageUpdate(view) => vec![Row::PutMessage(&view.message)],
+        GuildEvent::MessageDelete { channel_id, id } => vec![Row::DeleteMessage { channel: *channel_id, id: *id }],
+        GuildEvent::ReactionAdd(change) => vec![Row::PutReaction(change)],
+        GuildEvent::ReactionRemove(change) => vec![Row::DeleteReaction(change)],
+        GuildEvent::GuildPut(guild) => vec![Row::PutGuild(guild), Row::Version],
+        GuildEvent::ChannelPut(channel) => vec![Row::PutChannel(channel), Row::PutRoute(channel.id), Row::Version],
+        GuildEvent::ChannelDelete(id) => vec![Row::DeleteChannel(*id), Row::DeleteRoute(*id), Row::Version],
+        GuildEvent::RolePut(role) => vec![Row::PutRole(role), Row::Version],
+        GuildEvent::RoleDelete(id) => vec![Row::DeleteRole(*id), Row::Version],
+        GuildEvent::MemberPut(member) => vec![Row::PutMember(member), Row::Version],
+        GuildEvent::MemberRemove(user) => vec![Row::DeleteMember(user.id), Row::Version],
+    }
+}
+
+fn of_user(event: &UserEvent) -> Row<'_> {
+    match event {
+        UserEvent::Put(user) => Row::PutUser(user),
+        UserEvent::TokenIssued { hash, record } => Row::PutToken(hash, record),
+        UserEvent::TokenRevoked { hash } => Row::DeleteToken(hash),
+        UserEvent::GuildJoined(id) => Row::PutListing(*id),
+        UserEvent::GuildLeft(id) => Row::DeleteListing(*id),
+    }
+}

@@ -1,0 +1,152 @@
+//! Unmodified client libraries, at their published versions, against a server that was just started.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::run::{check, has, output, root, target};
+
+/// How long a server may take to be ready, and a client to be through.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with a data folder of its own; stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts the binary on free ports and waits until it is ready.
+    pub(crate) fn start(binary: &Path) -> anyhow::Result<Self> {
+        let data = target().join("acceptance").join(format!("data-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&data);
+        fs::create_dir_all(&data)?;
+        let log = fs::File::create(data.join("server.log"))?;
+        let child = Command::new(binary)
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .env("CLARION_ADMIN__LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut server = Self { child, data };
+        let deadline = Instant::now() + PATIENCE;
+        while !server.demo().is_file() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server ended: {status}; see {}", server.data.join("server.log").display());
+            }
+            if Instant::now() > deadline {
+                bail!("the server is not ready after {PATIENCE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
+    }
+
+    /// The file that says where it is and who may speak.
+    pub(crate) fn demo(&self) -> PathBuf {
+        self.data.join("demo.json")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs every client that this machine can have; adds to `missing` what it cannot.
+pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
+    let binary = target().join("debug/clarion");
+    match node_client() {
+        Ok(client) => accept("discord.js", &binary, client)?,
+        Err(why) => missing.push(format!("discord.js: {why:#}")),
+    }
+    match python_client() {
+        Ok(client) => accept("discord.py", &binary, client)?,
+        Err(why) => missing.push(format!("discord.py: {why:#}")),
+    }
+    Ok(())
+}
+
+fn accept(name: &str, binary: &Path, mut client: Command) -> anyhow::Result<()> {
+    let server = Server::start(binary)?;
+    let mut child = client.arg(server.demo()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("the client's output")?);
+    for line in lines.lines() {
+        println!("  {name}: {}", line?);
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        let log = fs::read_to_string(server.data.join("server.log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        eprintln!("the server's last lines:");
+        tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        bail!("{name} did not pass: {status}");
+    }
+    Ok(())
+}
+
+/// discord.js in `target/`, as its lock file says.
+fn node_client() -> anyhow::Result<Command> {
+    if !has("node") || !has("npm") {
+        bail!("node and npm are not there");
+    }
+    let (from, to) = (root().join("crates/e2e/clients/node"), target().join("acceptance/node"));
+    copy(&from, &to)?;
+    check(
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--cache"])
+            .arg(target().join("acceptance/npm-cache"))
+            .stdout(Stdio::null())
+            .current_dir(&to),
+    )
+    .context("npm cannot install")?;
+    let mut node = Command::new("node");
+    node.arg(to.join("accept.mjs"));
+    Ok(node)
+}
+
+/// discord.py in a virtual environment in `target/`.
+fn python_client() -> anyhow::Result<Command> {
+    let version = output(Command::new("python3").args(["-c", "import sys; print(sys.version_info >= (3, 11))"]));
+    if version.as_deref().map(str::trim) != Some("True") {
+        bail!("python3 (3.11 or later) is not there");
+    }
+    let (from, to) = (root().join("crates/e2e/clients/python"), target().join("acceptance/python"));
+    copy(&from, &to)?;
+    let venv = to.join("venv");
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        check(Command::new("python3").args(["-m", "venv"]).arg(&venv)).context("python3 cannot make an environment")?;
+    }
+    check(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--cache-dir"])
+            .arg(target().join("acceptance/pip-cache"))
+            .arg("--requirement")
+            .arg(to.join("requirements.txt")),
+    )
+    .context("pip cannot install")?;
+    let mut command = Command::new(&python);
+    command.arg(to.join("accept.py"));
+    Ok(command)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("{}", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

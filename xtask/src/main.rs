@@ -1,0 +1,36 @@
+//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`.
+
+mod acceptance;
+mod docs;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask test [--long]   format, lints, all tests, the acceptance clients; says what it could not reach
+cargo xtask docs            writes the generated pages (docs/telemetry.md)
+cargo xtask build-cost      a clean build and a one-line edit, timed
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["test"] => test::run(false),
+        ["test", "--long"] => test::run(true),
+        ["docs"] => docs::write(),
+        ["build-cost"] => test::build_cost(),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
