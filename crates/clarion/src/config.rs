@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clarion_runtime::config::{ConfigError, load};
 
 /// The port for metrics, probes, traces and the admin API.
-pub const ADMIN_PORT: u16 = 9_568;
+pub(crate) const ADMIN_PORT: u16 = 9_568;
 
 /// All settings. The default is a laptop's.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

@@ -93,7 +93,7 @@ impl Api {
 }
 
 /// The status and the JSON body of an answer.
-pub async fn read(answer: reqwest::Response) -> anyhow::Result<(StatusCode, Value)> {
+pub(crate) async fn read(answer: reqwest::Response) -> anyhow::Result<(StatusCode, Value)> {
     let status = answer.status();
     let text = answer.text().await?;
     let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).context(text)? };

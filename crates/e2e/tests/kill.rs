@@ -1,5 +1,7 @@
 //! Acknowledged means durable: `kill -9` under load loses nothing, doubles nothing, and moves nothing.
 
+#![allow(clippy::disallowed_methods, reason = "a test is no service: its tasks end with it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

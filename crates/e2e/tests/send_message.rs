@@ -1,5 +1,7 @@
 //! A message over REST reaches every socket that may see it, on every gateway, and stays.
 
+#![allow(clippy::disallowed_methods, reason = "a test is no service: its tasks end with it")]
+
 use clarion::Topology;
 use clarion_e2e::Cluster;
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! One message is one trace: over two gateways, the router and the channel server, as an OTLP receiver sees it.
 
+#![allow(clippy::disallowed_methods, reason = "a test is no service: its tasks end with it")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

@@ -25,7 +25,7 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use application::{Application, GatewayBot, GatewayUrl, PartialApplication, SessionStartLimit};
 pub(crate) use channel::Channel;
-pub(crate) use embed::{Embed, EmbedFault};
+pub(crate) use embed::Embed;
 pub(crate) use guild::{CreatedGuild, Guild, PartialGuild, UnavailableGuild};
 pub(crate) use member::{Member, MemberOf};
 pub(crate) use message::{Emoji, Message, Shown};

@@ -67,6 +67,7 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
     }
 
     /// How much is there.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

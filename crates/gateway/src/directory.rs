@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::ChannelId;
 use clarion_model::key::{Key, Slot};
-use clarion_observability::{Instrument, Span, span};
+use clarion_observability::{Span, span};
 use clarion_proto::v1;
 use clarion_proto::v1::channel_client::ChannelClient;
 use clarion_proto::v1::route_request::What;

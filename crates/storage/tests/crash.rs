@@ -125,7 +125,6 @@ fn start(path: &Path, shell: &str) -> std::process::Child {
         .arg(std::env::current_exe().unwrap())
         .env(WRITER, path)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }

@@ -120,11 +120,6 @@ pub(crate) fn guild_delete(id: GuildId) -> Dispatch {
     dispatch("GUILD_DELETE", &UnavailableGuild::left(id))
 }
 
-/// The guild is out of reach just now.
-pub(crate) fn guild_unavailable(id: GuildId) -> Dispatch {
-    dispatch("GUILD_DELETE", &UnavailableGuild::unavailable(id))
-}
-
 pub(crate) fn channel_create(guild_id: GuildId, channel: &GuildChannel) -> Dispatch {
     dispatch("CHANNEL_CREATE", &Channel::new(guild_id, channel))
 }

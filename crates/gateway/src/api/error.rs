@@ -43,9 +43,6 @@ pub(crate) struct Fault {
 const OWN: &str = "_errors";
 
 impl Faults {
-    /// Nothing is wrong.
-    pub(crate) const NONE: Self = Self { own: Vec::new(), inner: BTreeMap::new() };
-
     /// Whether nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
         self.own.is_empty() && self.inner.is_empty()

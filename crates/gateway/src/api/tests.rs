@@ -226,7 +226,6 @@ fn a_guild_begins_with_everything() {
 fn a_guild_of_which_only_the_id_is_known() {
     let id = GUILD.to_string();
     assert_eq!(read(&dispatch::guild_delete(GUILD)).1, json!({"id": id}));
-    assert_eq!(read(&dispatch::guild_unavailable(GUILD)).1, json!({"id": id, "unavailable": true}));
     let partial = value(&PartialGuild::new(&state(), UserId(1), Permissions(8), false));
     let expected = json!({
         "id": id, "name": "guild", "icon": null, "banner": null, "owner": true, "permissions": "8", "features": [],

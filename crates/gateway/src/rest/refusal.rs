@@ -16,13 +16,18 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     code: u32,
     message: Cow<'static, str>,
+    more: Option<Box<More>>,
+}
+
+/// What some refusals have.
+#[derive(Debug, Clone, Default)]
+struct More {
     faults: Faults,
-    /// When to come back, in seconds.
-    pub(super) retry_after: Option<u64>,
-    /// Of a caller who asks too often.
-    pub(super) limited: Option<Limited>,
+    /// In seconds.
+    retry_after: Option<u64>,
+    limited: Option<Limited>,
     /// What went wrong behind the edge; for the log, not for the client.
-    pub(super) cause: Option<String>,
+    cause: Option<String>,
 }
 
 /// How a caller who asks too often stands.
@@ -34,6 +39,7 @@ pub(super) struct Limited {
 
 /// When to come back after an interruption, in seconds.
 const SOON: u64 = 1;
+const TOO_MANY: &str = "Too many requests; wait before the next one.";
 
 impl Refusal {
     pub(super) const UNAUTHORIZED: Self = Self::plain(StatusCode::UNAUTHORIZED, 0, "401: Unauthorized");
@@ -53,63 +59,65 @@ impl Refusal {
     pub(super) const EMPTY_MESSAGE: Self = Self::plain(StatusCode::BAD_REQUEST, 50_006, "Cannot send an empty message");
 
     const fn plain(status: StatusCode, code: u32, message: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            message: Cow::Borrowed(message),
-            faults: Faults::NONE,
-            retry_after: None,
-            limited: None,
-            cause: None,
-        }
+        Self { status, code, message: Cow::Borrowed(message), more: None }
+    }
+
+    fn with(self, more: More) -> Self {
+        Self { more: Some(Box::new(more)), ..self }
     }
 
     /// Fields of the request are wrong.
     pub(super) fn form(faults: Faults) -> Self {
-        Self { faults, ..Self::plain(StatusCode::BAD_REQUEST, 50_035, "Invalid Form Body") }
+        let invalid = Self::plain(StatusCode::BAD_REQUEST, 50_035, "Invalid Form Body");
+        invalid.with(More { faults, ..More::default() })
     }
 
     /// One field of the request is wrong.
     pub(super) fn field(path: &str, fault: Fault) -> Self {
-        let mut faults = Faults::NONE;
+        let mut faults = Faults::default();
         faults.add(path, fault);
         Self::form(faults)
     }
 
     /// It cannot be carried out just now.
     pub(super) fn unavailable(cause: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(SOON),
-            cause: Some(cause.into()),
-            ..Self::plain(StatusCode::SERVICE_UNAVAILABLE, 0, "503: Service Unavailable")
-        }
+        let unavailable = Self::plain(StatusCode::SERVICE_UNAVAILABLE, 0, "503: Service Unavailable");
+        unavailable.with(More { retry_after: Some(SOON), cause: Some(cause.into()), ..More::default() })
     }
 
     /// Something is wrong with this server.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let plain = Self::plain(StatusCode::INTERNAL_SERVER_ERROR, 0, "500: Internal Server Error");
-        Self { cause: Some(cause.into()), ..plain }
+        plain.with(More { cause: Some(cause.into()), ..More::default() })
     }
 
     /// The caller asks too often.
     pub(super) fn limited(standing: Standing, global: bool) -> Self {
         let seconds = standing.reset_after.as_millis().div_ceil(1_000).max(1);
-        Self {
-            retry_after: u64::try_from(seconds).ok(),
-            limited: Some(Limited { standing, global }),
-            ..Self::plain(StatusCode::TOO_MANY_REQUESTS, 0, "Too many requests; wait before the next one.")
-        }
+        let (retry_after, limited) = (u64::try_from(seconds).ok(), Some(Limited { standing, global }));
+        let too_many = Self::plain(StatusCode::TOO_MANY_REQUESTS, 0, TOO_MANY);
+        too_many.with(More { retry_after, limited, ..More::default() })
+    }
+
+    /// When to come back, in seconds.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        self.more.as_ref()?.retry_after
+    }
+
+    /// How a caller stands who asks too often.
+    pub(super) fn standing(&self) -> Option<Limited> {
+        self.more.as_ref()?.limited
+    }
+
+    /// What went wrong behind the edge; for the log, not for the client.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.more.as_ref()?.cause.as_deref()
     }
 
     pub(super) fn into_answer(self) -> Answer {
-        if let Some(limited) = self.limited {
+        if let Some(limited) = self.standing() {
             let retry_after = limited.standing.reset_after.as_millis().max(1) as f64 / 1e3;
-            let body = RateLimited {
-                message: "Too many requests; wait before the next one.",
-                retry_after,
-                global: limited.global,
-                code: 0,
-            };
+            let body = RateLimited { message: TOO_MANY, retry_after, global: limited.global, code: 0 };
             return Answer::object(&body).with_status(self.status);
         }
         let status = self.status;
@@ -118,7 +126,8 @@ impl Refusal {
 
     /// What the client reads.
     pub(super) fn body(self) -> ErrorBody {
-        ErrorBody { message: self.message, code: self.code, errors: self.faults }
+        let errors = self.more.map(|more| more.faults).unwrap_or_default();
+        ErrorBody { message: self.message, code: self.code, errors }
     }
 }
 
@@ -140,11 +149,12 @@ impl From<v1::Refusal> for Refusal {
         let Some(status) = status.filter(|status| status.is_client_error()) else {
             return Self::internal(format!("refused with status {}: {}", refusal.status, refusal.message));
         };
-        let mut faults = Faults::NONE;
+        let mut faults = Faults::default();
         for wrong in refusal.fields {
             faults.add(&wrong.field, Fault::new(wrong.code, wrong.message));
         }
-        Self { message: refusal.message.into(), code: refusal.code, faults, ..Self::plain(status, 0, "") }
+        let more = Some(Box::new(More { faults, ..More::default() }));
+        Self { status, code: refusal.code, message: refusal.message.into(), more }
     }
 }
 

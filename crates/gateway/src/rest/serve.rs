@@ -195,8 +195,8 @@ impl Visit {
     fn finish(self, operation: Option<&'static Operation>, answered: Answered) -> Response {
         let refusal = answered.as_ref().err();
         let status = refusal.map_or(StatusCode::OK, |refusal| refusal.status);
-        let (limited, retry_after) = (refusal.and_then(|r| r.limited), refusal.and_then(|r| r.retry_after));
-        let cause = refusal.and_then(|refusal| refusal.cause.clone());
+        let (limited, retry_after) = (refusal.and_then(Refusal::standing), refusal.and_then(Refusal::retry_after));
+        let cause = refusal.and_then(Refusal::cause).map(str::to_owned);
         let mut response = answered.unwrap_or_else(Refusal::into_answer).into_response();
         let status = if status == StatusCode::OK { response.status() } else { status };
 

@@ -103,7 +103,7 @@ fn a_message_may_come_in_parts_but_not_with_files() {
     let read =
         |parts: &[String]| New::read(Form::read(&headers, format!("{}--b--", parts.concat()).as_bytes())?, CHANNEL);
     let payload = part("name=\"payload_json\"", r#"{"content":"hi","tts":true}"#);
-    let sent = read(&[payload.clone()]).expect("a message");
+    let sent = read(std::slice::from_ref(&payload)).expect("a message");
     assert_eq!((sent.content.as_str(), sent.tts), ("hi", true));
     assert_eq!(read(&[part("name=\"content\"", "plain")]).expect("a message").content, "plain");
     let file = part("name=\"files[0]\"; filename=\"a.txt\"", "data");
