@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,8 +23,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the binary on free ports and waits until it is ready.
     pub(crate) fn start(binary: &Path) -> anyhow::Result<Self> {
-        let data = target().join("acceptance").join(format!("data-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&data);
+        let folder = target().join("acceptance").join(format!("server-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let data = folder.join("data");
         fs::create_dir_all(&data)?;
         let log = fs::File::create(data.join("server.log"))?;
         let child = Command::new(binary)
@@ -62,40 +64,92 @@ impl Drop for Server {
     }
 }
 
+/// A client library that is installed.
+struct Client {
+    name: &'static str,
+    interpreter: PathBuf,
+    /// The checks.
+    script: PathBuf,
+    /// The README's bot, which is to be written there.
+    hello: PathBuf,
+    /// In which language the README shows it.
+    fence: &'static str,
+}
+
 /// Runs every client that this machine can have; adds to `missing` what it cannot.
 pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
     let binary = target().join("debug/clarion");
-    match node_client() {
-        Ok(client) => accept("discord.js", &binary, client)?,
-        Err(why) => missing.push(format!("discord.js: {why:#}")),
-    }
-    match python_client() {
-        Ok(client) => accept("discord.py", &binary, client)?,
-        Err(why) => missing.push(format!("discord.py: {why:#}")),
+    for (name, client) in [("discord.js", node_client()), ("discord.py", python_client())] {
+        match client {
+            Ok(client) => client.accept(&binary)?,
+            Err(why) => missing.push(format!("{name}: {why:#}")),
+        }
     }
     Ok(())
 }
 
-fn accept(name: &str, binary: &Path, mut client: Command) -> anyhow::Result<()> {
-    let server = Server::start(binary)?;
-    let mut child = client.arg(server.demo()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let lines = BufReader::new(child.stdout.take().context("the client's output")?);
-    for line in lines.lines() {
-        println!("  {name}: {}", line?);
+impl Client {
+    fn accept(&self, binary: &Path) -> anyhow::Result<()> {
+        let server = Server::start(binary)?;
+        let passed = self.says_hello(&server).and_then(|()| self.checks(&server));
+        if passed.is_err() {
+            let log = fs::read_to_string(server.data.join("server.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("the server's last lines:");
+            tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
+        passed.with_context(|| format!("{} did not pass", self.name))
     }
-    let status = child.wait()?;
-    if !status.success() {
-        let log = fs::read_to_string(server.data.join("server.log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(40).collect();
-        eprintln!("the server's last lines:");
-        tail.iter().rev().for_each(|line| eprintln!("  {line}"));
-        bail!("{name} did not pass: {status}");
+
+    /// The README's bot does what the README says.
+    fn says_hello(&self, server: &Server) -> anyhow::Result<()> {
+        let readme = fs::read_to_string(root().join("README.md"))?;
+        let after = readme.split_once(&format!("```{}\n", self.fence)).context("the README shows no bot")?.1;
+        fs::write(&self.hello, after.split_once("```").context("the README's bot has no end")?.0)?;
+        let folder = server.data.parent().context("the data folder lies in one")?;
+        let mut bot = Command::new(&self.interpreter)
+            .arg(&self.hello)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = BufReader::new(bot.stdout.take().context("the bot's output")?);
+        let (heard, hears) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let said = output.lines().map_while(Result::ok).any(|line| line == "echo: hello");
+            let _ = heard.send(said);
+        });
+        let said = hears.recv_timeout(PATIENCE).unwrap_or(false);
+        let _ = bot.kill();
+        let _ = bot.wait();
+        if !said {
+            bail!("the README's bot did not say hello");
+        }
+        println!("  {}: the README's bot says hello", self.name);
+        Ok(())
     }
-    Ok(())
+
+    fn checks(&self, server: &Server) -> anyhow::Result<()> {
+        let mut child = Command::new(&self.interpreter)
+            .arg(&self.script)
+            .arg(server.demo())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("the client's output")?);
+        for line in lines.lines() {
+            println!("  {}: {}", self.name, line?);
+        }
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("{status}");
+        }
+        Ok(())
+    }
 }
 
 /// discord.js in `target/`, as its lock file says.
-fn node_client() -> anyhow::Result<Command> {
+fn node_client() -> anyhow::Result<Client> {
     if !has("node") || !has("npm") {
         bail!("node and npm are not there");
     }
@@ -109,13 +163,17 @@ fn node_client() -> anyhow::Result<Command> {
             .current_dir(&to),
     )
     .context("npm cannot install")?;
-    let mut node = Command::new("node");
-    node.arg(to.join("accept.mjs"));
-    Ok(node)
+    Ok(Client {
+        name: "discord.js",
+        interpreter: PathBuf::from("node"),
+        script: to.join("accept.mjs"),
+        hello: to.join("hello.mjs"),
+        fence: "js",
+    })
 }
 
 /// discord.py in a virtual environment in `target/`.
-fn python_client() -> anyhow::Result<Command> {
+fn python_client() -> anyhow::Result<Client> {
     let version = output(Command::new("python3").args(["-c", "import sys; print(sys.version_info >= (3, 11))"]));
     if version.as_deref().map(str::trim) != Some("True") {
         bail!("python3 (3.11 or later) is not there");
@@ -135,9 +193,13 @@ fn python_client() -> anyhow::Result<Command> {
             .arg(to.join("requirements.txt")),
     )
     .context("pip cannot install")?;
-    let mut command = Command::new(&python);
-    command.arg(to.join("accept.py"));
-    Ok(command)
+    Ok(Client {
+        name: "discord.py",
+        interpreter: python,
+        script: to.join("accept.py"),
+        hello: to.join("hello.py"),
+        fence: "py",
+    })
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -277,6 +277,3 @@ fn chance() -> f64 {
     let _ = getrandom::fill(&mut byte);
     f64::from(byte[0]) / 255.0
 }
-
-#[cfg(test)]
-mod tests;

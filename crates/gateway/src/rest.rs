@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod channel;
 mod config;
 mod entry;
 mod form;
@@ -16,6 +17,7 @@ mod operation;
 mod origin;
 mod reaction;
 mod refusal;
+mod role;
 mod serve;
 #[cfg(test)]
 mod tests;

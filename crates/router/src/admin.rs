@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clarion_model::event::{Event, GuildEvent, UserEvent};
 use clarion_model::guild::{GuildState, Member};
@@ -20,11 +20,16 @@ use clarion_proto::control_session_request::Action;
 use clarion_proto::gateway_client::GatewayClient;
 use clarion_runtime::{Host, Peer};
 use prost::Message;
+use tonic::Code;
 
 use crate::table::Table;
 
 /// How long an action waits for the owner of what it changes.
 const OWNER_WAIT: Duration = Duration::from_secs(5);
+/// How long it waits before it asks again.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// Largest answer that is taken: a guild with all its members.
+const ANSWER_BYTES: usize = 64 << 20;
 
 /// The operators' hand. A clone is the same.
 #[derive(Clone)]
@@ -89,10 +94,10 @@ impl Admin {
     /// Creates an account, or does nothing when it is there.
     pub async fn create_user(&self, user: User) -> Result<(), AdminError> {
         self.note(AdminAction::CreateUser, format!("user {}", user.id));
-        let key = Key::User(user.id);
         let request = proto::CreateUserRequest { user: Some((&user).into()) };
-        let done = self.owner(key).await?.create_user(request).await;
-        done.map(drop).map_err(|status| refused(status, "user"))
+        self.at_owner(Key::User(user.id), "user", request, async |mut owner, request| owner.create_user(request).await)
+            .await
+            .map(drop)
     }
 
     /// Creates a guild with all that the state holds, or does nothing when it is there; and lists it with its members.
@@ -105,8 +110,9 @@ impl Admin {
             self.change_user(*user, UserEvent::GuildJoined(id)).await?;
         }
         let request = proto::CreateGuildRequest { state: Some((&guild).into()) };
-        let done = self.owner(Key::Guild(id)).await?.create_guild(request).await;
-        done.map(drop).map_err(|status| refused(status, "guild"))
+        self.at_owner(Key::Guild(id), "guild", request, async |mut owner, request| owner.create_guild(request).await)
+            .await
+            .map(drop)
     }
 
     /// Makes somebody a member of a guild, with a place in their list.
@@ -133,15 +139,17 @@ impl Admin {
             actor_id: 0,
             change: Some((&Event::Guild(change)).into()),
         };
-        let done = self.owner(key).await?.change_guild(request).await;
-        done.map(drop).map_err(|status| refused(status, "guild"))
+        self.at_owner(key, "guild", request, async |mut owner, request| owner.change_guild(request).await)
+            .await
+            .map(drop)
     }
 
     /// An account.
     pub async fn user(&self, id: UserId) -> Result<User, AdminError> {
         let request = proto::GetUserRequest { user_id: id.0 };
-        let answer = self.owner(Key::User(id)).await?.get_user(request).await;
-        let state = answer.map_err(|status| refused(status, "user"))?.into_inner();
+        let state = self
+            .at_owner(Key::User(id), "user", request, async |mut owner, request| owner.get_user(request).await)
+            .await?;
         let user = state.user.ok_or(AdminError::Unknown("user"))?;
         user.try_into().map_err(|_| AdminError::Unavailable("the answer makes no sense".to_owned()))
     }
@@ -227,14 +235,36 @@ impl Admin {
 
     async fn change_user(&self, user: UserId, change: UserEvent) -> Result<(), AdminError> {
         let request = proto::ChangeUserRequest { user_id: user.0, change: Some((&Event::User(change)).into()) };
-        let done = self.owner(Key::User(user)).await?.change_user(request).await;
-        done.map(drop).map_err(|status| refused(status, "user"))
+        self.at_owner(Key::User(user), "user", request, async |mut owner, request| owner.change_user(request).await)
+            .await
+            .map(drop)
     }
 
-    async fn owner(&self, key: Key) -> Result<ChannelClient<Peer>, AdminError> {
-        let owner = self.inner.table.owner_within(key.slot(), OWNER_WAIT).await;
-        let owner = owner.ok_or_else(|| AdminError::Unavailable(format!("{key} has no owner just now")))?;
-        Ok(ChannelClient::new(self.inner.host.peer(&owner.address)))
+    /// Asks the owner of a key, and asks again while the key moves. Everything that is asked here may be asked twice.
+    async fn at_owner<Q: Clone, A>(
+        &self,
+        key: Key,
+        what: &'static str,
+        request: Q,
+        ask: impl AsyncFn(ChannelClient<Peer>, Q) -> Result<tonic::Response<A>, tonic::Status>,
+    ) -> Result<A, AdminError> {
+        let deadline = Instant::now() + OWNER_WAIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let owner = self.inner.table.owner_within(key.slot(), left).await;
+            let owner = owner.ok_or_else(|| AdminError::Unavailable(format!("{key} has no owner just now")))?;
+            let client =
+                ChannelClient::new(self.inner.host.peer(&owner.address)).max_decoding_message_size(ANSWER_BYTES);
+            let moved = match ask(client, request.clone()).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::Unavailable) => status,
+                Err(status) => return Err(refused(status, what)),
+            };
+            if left.is_zero() {
+                return Err(AdminError::Unavailable(moved.message().to_owned()));
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
     }
 
     fn note(&self, action: AdminAction, detail: String) {

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use committer::{Committer, Inbox};
 use db::Db;
-use handle::Handle;
+use handle::{Handle, Queue};
 
 use crate::Stores;
 use crate::error::OpenError;
@@ -119,7 +119,7 @@ impl Embedded {
             committer.run(&waiting);
         });
         let committer = committer.map_err(|error| failed(error.to_string()))?;
-        let handle = Arc::new(Handle { db, queue, failure: failure.clone(), metrics });
+        let handle = Arc::new(Handle { db, queue: Queue::new(queue), failure: failure.clone(), metrics });
         let stores = Stores {
             logs: handle.clone(),
             messages: handle.clone(),

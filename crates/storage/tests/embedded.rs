@@ -52,12 +52,14 @@ async fn keeps_the_rules() {
 }
 
 #[tokio::test]
-async fn keeps_the_rules_with_the_smallest_settings() {
+async fn keeps_the_rules_with_small_settings() {
     let dir = tempfile::tempdir().unwrap();
     let telemetry = telemetry();
-    let config =
-        Config { group_batches: 0, group_bytes: 0, queue: 0, cache_bytes: 0, sync: Sync::None, ..config(dir.path()) };
-    conformance::suite(async || Embedded::open(&config, &telemetry).unwrap()).await;
+    for (group_batches, group_bytes, queue) in [(0, 0, 0), (3, usize::MAX, 4)] {
+        let small = Config { group_batches, group_bytes, queue, cache_bytes: 0, ..config(dir.path()) };
+        let config = Config { sync: Sync::None, ..small };
+        conformance::suite(async || Embedded::open(&config, &telemetry).unwrap()).await;
+    }
 }
 
 #[tokio::test]

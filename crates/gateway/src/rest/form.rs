@@ -156,6 +156,19 @@ impl Form {
         }
     }
 
+    /// Reads the objects of a list within the body.
+    pub(super) fn each<T>(&mut self, field: &str, mut read: impl FnMut(&mut Form) -> T) -> Option<Vec<T>> {
+        let values = self.list(field)?;
+        let mut all = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            // Each in turn stands where the list stood.
+            let place = format!("{field}.{at}");
+            self.fields.insert(place.clone(), value);
+            all.extend(self.within(&place, &mut read));
+        }
+        Some(all)
+    }
+
     /// Reads an object within the body.
     pub(super) fn within<T>(&mut self, field: &str, read: impl FnOnce(&mut Form) -> T) -> Option<T> {
         let fields = match self.value(field)? {
@@ -208,6 +221,16 @@ mod tests {
         assert_eq!((form.ids("ids"), form.number("number")), (Some(vec![1, 2]), Some(4)));
         assert_eq!(form.within("inner", |inner| inner.id("id")), Some(Some(5)));
         assert!(form.finish(()).is_ok());
+    }
+
+    #[test]
+    fn lists_of_objects_are_read_in_order_and_faults_numbered() {
+        let mut form = form(r#"{"list":[{"id":1},{"id":"x"},7,{"id":"3"}]}"#);
+        assert_eq!(form.each("list", |inner| inner.id("id")), Some(vec![Some(1), None, Some(3)]));
+        let errors = serde_json::to_value(&form.faults).expect("a tree");
+        for path in ["/list/1/id/_errors", "/list/2/_errors"] {
+            assert!(errors.pointer(path).is_some(), "{path} in {errors}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use clarion_model::event::{Event, GuildEvent};
 use clarion_model::guild::{Channel as GuildChannel, GuildState};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::key::Key;
@@ -51,14 +52,20 @@ pub(super) async fn member(call: Call) -> Answered {
 }
 
 pub(super) async fn channel(call: Call) -> Answered {
+    let (guild, channel) = named_channel(&call).await?;
+    Ok(Answer::object(&Channel::new(guild.guild.id, &channel)))
+}
+
+/// The channel that a path names, if the caller may know of it.
+pub(super) async fn named_channel(call: &Call) -> Result<(GuildState, GuildChannel), Refusal> {
     let id = ChannelId(call.path.id("channel")?);
-    let guild = read(&call, Target::Channel(id)).await?;
-    let channel = guild.channels.get(&id).ok_or(Refusal::UNKNOWN_CHANNEL)?;
+    let guild = read(call, Target::Channel(id)).await?;
+    let channel = guild.channels.get(&id).ok_or(Refusal::UNKNOWN_CHANNEL)?.clone();
     let class = class_of(&guild, call.user_id());
     if !class.is_some_and(|class| can_view(&guild, &class, id)) {
         return Err(Refusal::MISSING_ACCESS);
     }
-    Ok(Answer::object(&Channel::new(guild.guild.id, channel)))
+    Ok((guild, channel))
 }
 
 /// The channels a member may know of.
@@ -70,7 +77,8 @@ fn visible(guild: &GuildState, user: UserId) -> impl Iterator<Item = &GuildChann
         .filter(move |channel| class.as_ref().is_some_and(|class| can_view(guild, class, channel.id)))
 }
 
-async fn named_guild(call: &Call) -> Result<GuildState, Refusal> {
+/// The guild that a path names.
+pub(super) async fn named_guild(call: &Call) -> Result<GuildState, Refusal> {
     read_guild(call, GuildId(call.path.id("guild")?)).await
 }
 
@@ -86,4 +94,31 @@ async fn read(call: &Call, target: Target) -> Result<GuildState, Refusal> {
         Box::pin(async move { client.get_guild(request).await })
     });
     Ok(GuildState::try_from(answer.await?)?)
+}
+
+/// Changes a guild by an event, in the caller's name. The event says how things are to be, so that it may come twice.
+pub(super) async fn change(call: &Call, id: GuildId, event: GuildEvent) -> Result<(), Refusal> {
+    let request = change_request(call, id, event);
+    call.ask(Target::Key(Key::Guild(id)), move |mut client, _| {
+        let request = request.clone();
+        Box::pin(async move { client.change_guild(request).await })
+    })
+    .await?;
+    Ok(())
+}
+
+/// Changes a guild by an event that finds nothing to change when it comes again.
+pub(super) async fn change_once(call: &Call, id: GuildId, event: GuildEvent) -> Result<(), Refusal> {
+    let request = change_request(call, id, event);
+    let changed = call.shared.state.directory.call_once(Target::Key(Key::Guild(id)), move |mut client, _| {
+        let request = request.clone();
+        Box::pin(async move { client.change_guild(request).await })
+    });
+    changed.await?;
+    Ok(())
+}
+
+fn change_request(call: &Call, id: GuildId, event: GuildEvent) -> v1::ChangeGuildRequest {
+    let change = Some((&Event::Guild(event)).into());
+    v1::ChangeGuildRequest { key: Some(Key::Guild(id).into()), actor_id: call.user_id().0, change }
 }

@@ -7,7 +7,10 @@ use clarion_model::limits::HISTORY_PAGE;
 use clarion_model::message::MessageView;
 use clarion_observability::log::{self, Fields};
 use clarion_proto::v1;
+use clarion_proto::v1::channel_client::ChannelClient;
 use clarion_proto::v1::list_messages_request::Anchor;
+use clarion_runtime::Peer;
+use futures_util::future::BoxFuture;
 
 use super::answer::{Answer, Answered};
 use super::call::Call;
@@ -56,11 +59,9 @@ pub(super) async fn create(call: Call) -> Answered {
     // The nonce makes a repetition harmless. Without it, nobody can know whether there is a message already.
     let harmless = new.enforce_nonce && new.nonce.is_some();
     let author_id = call.user_id().0;
-    let send = move |mut client: clarion_proto::v1::channel_client::ChannelClient<clarion_runtime::Peer>, key| {
+    let send = move |mut client: ChannelClient<Peer>, key| -> BoxFuture<'static, _> {
         let request = new.request(key, channel, author_id);
-        let sending: futures_util::future::BoxFuture<'static, _> =
-            Box::pin(async move { client.create_message(request).await });
-        sending
+        Box::pin(async move { client.create_message(request).await })
     };
     let directory = &call.shared.state.directory;
     let view = match harmless {

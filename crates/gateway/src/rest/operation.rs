@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{entry, guild, message, reaction, user};
+use super::{channel, entry, guild, message, reaction, role, user};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -85,4 +85,15 @@ pub(super) const ALL: &[Operation] = &[
     operation!(React "DELETE" "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}" "reaction_remove_user" => reaction::remove),
     operation!(Other "GET" "/channels/{channel}/messages/{message}/reactions/{emoji}" "reactions_list" => reaction::list),
     operation!(Edit "POST" "/channels/{channel}/typing" "typing_start" => message::typing),
+    operation!(Other "POST" "/guilds/{guild}/channels" "channel_create" => channel::create),
+    operation!(Other "PATCH" "/channels/{channel}" "channel_edit" => channel::edit),
+    operation!(Other "DELETE" "/channels/{channel}" "channel_delete" => channel::delete),
+    operation!(Other "PUT" "/channels/{channel}/permissions/{overwrite}" "overwrite_put" => channel::put_overwrite),
+    operation!(Other "DELETE" "/channels/{channel}/permissions/{overwrite}" "overwrite_delete" => channel::delete_overwrite),
+    operation!(Other "POST" "/guilds/{guild}/roles" "role_create" => role::create),
+    operation!(Other "GET" "/guilds/{guild}/roles/{role}" "role_get" => role::get),
+    operation!(Other "PATCH" "/guilds/{guild}/roles/{role}" "role_edit" => role::edit),
+    operation!(Other "DELETE" "/guilds/{guild}/roles/{role}" "role_delete" => role::delete),
+    operation!(Other "PUT" "/guilds/{guild}/members/{user}/roles/{role}" "member_role_give" => role::give),
+    operation!(Other "DELETE" "/guilds/{guild}/members/{user}/roles/{role}" "member_role_take" => role::take),
 ];

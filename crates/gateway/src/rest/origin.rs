@@ -1,8 +1,10 @@
 //! Where a request comes from: its address, its id, the host it asked.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use axum::http::{HeaderMap, HeaderName, header};
+use clarion_model::id;
 
 /// The address at the other end of a request's connection. Whoever accepts connections puts it into the extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,15 @@ fn new_id() -> String {
     // Without randomness the ids are all alike, which is bad for reading logs and for nothing else.
     let _ = getrandom::fill(&mut chance);
     format!("{:032x}", u128::from_be_bytes(chance))
+}
+
+/// A new id for something that is made here: this millisecond's, with chance in place of a count.
+pub(super) fn new_snowflake() -> u64 {
+    let mut chance = [0; 4];
+    // Without randomness two things made in the same millisecond would be one: the owner refuses the second.
+    let _ = getrandom::fill(&mut chance);
+    let below = u64::from(u32::from_le_bytes(chance)) & ((1 << id::SEQUENCE_BITS) - 1);
+    id::first_of(SystemTime::now().into()) | below
 }
 
 /// The host a client asked, if it can stand in a URL.

@@ -54,6 +54,8 @@ impl Refusal {
         Self::plain(StatusCode::BAD_REQUEST, 50_109, "The request body contains invalid JSON.");
     pub(super) const UNKNOWN_CHANNEL: Self = Self::plain(StatusCode::NOT_FOUND, 10_003, "Unknown Channel");
     pub(super) const UNKNOWN_MEMBER: Self = Self::plain(StatusCode::NOT_FOUND, 10_007, "Unknown Member");
+    pub(super) const UNKNOWN_OVERWRITE: Self = Self::plain(StatusCode::NOT_FOUND, 10_009, "Unknown Overwrite");
+    pub(super) const UNKNOWN_ROLE: Self = Self::plain(StatusCode::NOT_FOUND, 10_011, "Unknown Role");
     pub(super) const UNKNOWN_EMOJI: Self = Self::plain(StatusCode::BAD_REQUEST, 10_014, "Unknown Emoji");
     pub(super) const MISSING_ACCESS: Self = Self::plain(StatusCode::FORBIDDEN, 50_001, "Missing Access");
     pub(super) const EMPTY_MESSAGE: Self = Self::plain(StatusCode::BAD_REQUEST, 50_006, "Cannot send an empty message");

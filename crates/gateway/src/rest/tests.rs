@@ -4,6 +4,7 @@ mod error;
 mod journey;
 mod peer;
 mod read;
+mod structure;
 mod telemetry;
 
 use std::net::IpAddr;

@@ -16,6 +16,7 @@ pub(super) async fn rules(stores: &Stores, ids: &mut Ids) {
     a_tail_remembers_ids_of_what_is_gone(stores, ids).await;
     a_log_is_read_in_pages(stores, ids).await;
     what_is_trimmed_is_missed(stores, ids).await;
+    a_long_log_is_trimmed_at_once(stores, ids).await;
     keys_do_not_mix(stores, ids).await;
 }
 
@@ -48,10 +49,18 @@ async fn batches_of_a_key_keep_their_order(stores: &Stores, ids: &mut Ids) {
     owner.write(vec![create(message(place, id, "0"))]).await;
     let edit = |n| Event::Guild(GuildEvent::MessageUpdate(view(message(place, id, &format!("{n}")))));
     let batches: Vec<_> = (1..=100).map(|n| owner.batch(vec![edit(n)])).collect();
-    let written = join_all(batches.into_iter().map(|batch| stores.logs.commit(batch))).await;
+    // At every moment the log is without a gap.
+    let watch = async {
+        let mut seen = 0;
+        while seen < 101 {
+            let offsets: Vec<u64> = owner.log().await.iter().map(|entry| entry.position.offset).collect();
+            seen = offsets.len() as u64;
+            assert_eq!(offsets, (1..=seen).collect::<Vec<_>>());
+        }
+    };
+    let commits = join_all(batches.into_iter().map(|batch| stores.logs.commit(batch)));
+    let (written, ()) = tokio::join!(commits, watch);
     assert!(written.iter().all(Result::is_ok));
-    let offsets: Vec<u64> = owner.log().await.iter().map(|entry| entry.position.offset).collect();
-    assert_eq!(offsets, (1..=101).collect::<Vec<_>>());
     let last = stores.messages.get(place, id).await.unwrap().unwrap();
     assert_eq!(last.message.content, "100");
 }
@@ -131,6 +140,16 @@ async fn what_is_trimmed_is_missed(stores: &Stores, ids: &mut Ids) {
     let page = stores.logs.read(owner.key, at(20), 100).await.unwrap();
     assert_eq!(page, LogPage { entries: next, complete: true });
     assert!(stores.messages.get(place, created[0]).await.unwrap().is_some(), "trimming forgets no row");
+}
+
+async fn a_long_log_is_trimmed_at_once(stores: &Stores, ids: &mut Ids) {
+    let mut owner = Owner::of(stores, ids.guild()).await;
+    let place = ids.channel();
+    let events = (0..2_500).map(|_| GuildEvent::MessageDelete { channel_id: place, id: ids.message() }).collect();
+    let all = owner.write(events).await;
+    stores.logs.trim(owner.key, all[2_400].position).await.unwrap();
+    assert_eq!(stores.logs.open(owner.key, owner.epoch).await.unwrap().entries, 99);
+    assert!(!stores.logs.read(owner.key, all[2_399].position, 1).await.unwrap().complete);
 }
 
 /// Many keys at once: each has its own log, and all of them are written.

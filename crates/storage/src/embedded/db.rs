@@ -31,8 +31,11 @@ pub(super) struct Db {
     path: PathBuf,
     durability: PersistMode,
     /// Dropped last of all.
-    _lock: File,
+    _lock: Lock,
 }
+
+/// Keeps other processes out.
+struct Lock(File);
 
 /// Where a range of keys begins and ends.
 pub(super) type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
@@ -164,12 +167,19 @@ fn is_empty(range: &Range<'_>) -> bool {
     }
 }
 
-fn lock(path: &Path) -> Result<File, TryLockError> {
+impl Drop for Lock {
+    /// Said, and not left to the closing of the file: a child process that has not started its program yet has it open too.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, TryLockError> {
     fs::create_dir_all(path).map_err(TryLockError::Error)?;
     let file = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
     let file = file.map_err(TryLockError::Error)?;
     file.try_lock()?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn open_tables(config: &Config, path: &Path) -> Result<(Database, Vec<Keyspace>), fjall::Error> {

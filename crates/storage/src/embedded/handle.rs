@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clarion_observability::metric::{Operation, QueryError, StorageMetrics};
 use clarion_observability::{Instrument, Span, span};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::Failure;
 use super::committer::{Answer, Work};
@@ -17,10 +17,31 @@ use crate::error::{CommitError, ReadError};
 /// What every noun's handle is made of.
 pub(super) struct Handle {
     pub(super) db: Arc<Db>,
-    pub(super) queue: mpsc::Sender<Work>,
+    pub(super) queue: Queue,
     pub(super) failure: Failure,
     pub(super) metrics: StorageMetrics,
 }
+
+/// The way to the committer, in the order of the first polls, also when it is full: a queue with several places alone
+/// would let a newcomer take a free one while those who were woken for others have not come yet.
+pub(super) struct Queue {
+    places: Mutex<mpsc::Sender<Work>>,
+}
+
+impl Queue {
+    pub(super) fn new(queue: mpsc::Sender<Work>) -> Self {
+        Self { places: Mutex::new(queue) }
+    }
+
+    /// Puts work into the queue, as soon as there is a place. Says when the committer has ended.
+    async fn put(&self, work: Work) -> Result<(), Closed> {
+        // One at a time waits for a place, and the others, in order, for their turn.
+        self.places.lock().await.send(work).await.map_err(|_| Closed)
+    }
+}
+
+/// The committer takes nothing any more.
+struct Closed;
 
 impl Handle {
     /// Looks something up, on the caller's thread: it takes microseconds, one block of the disk at most.
@@ -74,7 +95,7 @@ impl Handle {
         let failed = || CommitError::Failed(self.failure.reason());
         let (answer, answered) = oneshot::channel();
         let work = make(answer);
-        self.queue.send(work).await.map_err(|_| failed())?;
+        self.queue.put(work).await.map_err(|Closed| failed())?;
         answered.await.unwrap_or_else(|_| Err(failed()))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use clarion_model::event::{Event, GuildEvent};
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::Key;
@@ -234,8 +235,17 @@ impl ChannelService for Fake {
         self.called("guild".into(), (&guild()).into())
     }
 
-    async fn change_guild(&self, _: Request<v1::ChangeGuildRequest>) -> Result<Response<Done>, Status> {
-        self.called("change".into(), Done {})
+    async fn change_guild(&self, r: Request<v1::ChangeGuildRequest>) -> Result<Response<Done>, Status> {
+        let change = r.into_inner().change.ok_or_else(|| Status::invalid_argument("change"))?;
+        let call = match Event::try_from(change).map_err(|e| Status::invalid_argument(e.to_string()))? {
+            Event::Guild(GuildEvent::ChannelPut(c)) => {
+                format!("channel {} {:?} {:?} {}", c.name, c.kind, c.topic, c.overwrites.len())
+            }
+            Event::Guild(GuildEvent::RolePut(r)) => format!("role {} {} {}", r.name, r.color, r.permissions),
+            Event::Guild(GuildEvent::MemberPut(m)) => format!("member {} {:?}", m.user.id, m.roles),
+            other => format!("{other:?}"),
+        };
+        self.called(call, Done {})
     }
 
     async fn create_user(&self, _: Request<v1::CreateUserRequest>) -> Result<Response<v1::User>, Status> {

@@ -1,0 +1,74 @@
+//! Channels, roles and exceptions made, changed and deleted.
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::peer::{CHANNEL, GUILD};
+use super::*;
+
+/// The changes that were asked for.
+fn changes(edge: &Edge) -> Vec<String> {
+    let beside = |call: &String| call != "guild" && !call.starts_with("route");
+    edge.fake.calls().into_iter().filter(beside).collect()
+}
+
+#[tokio::test]
+async fn channels_are_made_changed_and_deleted() {
+    let edge = Edge::new().await;
+    let new = json!({
+        "name": "new", "type": 0, "topic": "what", "parent_id": null, "nsfw": false,
+        "permission_overwrites": [{"id": GUILD.0, "type": 0, "allow": "0", "deny": "1024"}],
+    });
+    let made = edge.post(&format!("/guilds/{GUILD}/channels"), &new).await;
+    assert_eq!((made.status.as_u16(), &made.body["name"]), (201, &json!("new")));
+    assert!(made.body["id"].as_str().is_some_and(|id| (17..=20).contains(&id.len())));
+    let path = format!("/channels/{CHANNEL}");
+    let changed = edge.call(Method::PATCH, &path, r#"{"name":"other","topic":null}"#).await;
+    assert_eq!((changed.status.as_u16(), &changed.body["name"]), (200, &json!("other")));
+    let gone = edge.call(Method::DELETE, &path, "").await;
+    assert_eq!((gone.status.as_u16(), &gone.body["id"]), (200, &json!(CHANNEL.to_string())));
+    let name = format!("channel-{CHANNEL}");
+    for (method, id, body, status) in [
+        (Method::PUT, 43, r#"{"type":1,"allow":"1024","deny":0}"#, 204),
+        (Method::DELETE, GUILD.0, "", 204),
+        (Method::DELETE, 99, "", 404),
+    ] {
+        let got = edge.call(method, &format!("{path}/permissions/{id}"), body).await;
+        assert_eq!(got.status, status, "{got:?}");
+    }
+    let expected = [
+        "channel new Text Some(\"what\") 1".to_owned(),
+        "channel other Text None 1".into(),
+        format!("Guild(ChannelDelete(ChannelId({CHANNEL})))"),
+        format!("channel {name} Text None 2"),
+        format!("channel {name} Text None 0"),
+    ];
+    assert_eq!(changes(&edge), expected);
+    for bad in
+        [json!({}), json!({"name": "x", "type": 1}), json!({"name": "x", "permission_overwrites": [{"type": 0}]})]
+    {
+        assert_eq!(edge.post(&format!("/guilds/{GUILD}/channels"), &bad).await.error(), (400, 50_035), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn roles_are_made_changed_and_given() {
+    let edge = Edge::new().await;
+    let path = format!("/guilds/{GUILD}/roles");
+    let made = edge.post(&path, &json!({"name": "new", "permissions": "8", "colors": {"primary_color": 255}})).await;
+    assert_eq!((made.status.as_u16(), &made.body["permissions"], &made.body["color"]), (200, &json!("8"), &json!(255)));
+    let changed = edge.call(Method::PATCH, &format!("{path}/{GUILD}"), r#"{"hoist":1}"#).await;
+    assert_eq!((&changed.body["hoist"], &changed.body["id"]), (&json!(true), &json!(GUILD.to_string())));
+    let given = format!("/guilds/{GUILD}/members/43/roles/{GUILD}");
+    for method in [Method::PUT, Method::DELETE] {
+        assert_eq!(edge.call(method, &given, "").await.status, 204);
+    }
+    assert_eq!(edge.get(&format!("{path}/99")).await.error(), (404, 10_011));
+    let expected = [
+        "role new 255 8".to_owned(),
+        "role @everyone 0 1024".into(),
+        format!("member 43 [RoleId({GUILD})]"),
+        "member 43 []".into(),
+    ];
+    assert_eq!(changes(&edge), expected);
+}
