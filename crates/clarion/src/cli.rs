@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::ADMIN_PORT;
 use crate::demo::{self, Addresses};
-use crate::{Clarion, Config, Topology, start};
+use crate::{Clarion, Config, start};
 
 #[derive(Parser)]
 #[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
@@ -94,7 +94,7 @@ impl Serve {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
         let observability = Observability::new(&config.telemetry)?;
-        let mut clarion = start(&config, Topology::default(), observability)?;
+        let mut clarion = start(&config, observability)?;
         let fatal = clarion.process().fatal();
         clarion.telemetry().adopt_thread();
         log::PROCESS_STARTED.emit(Fields::detail(format!("data folder {}", config.data.display())));

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clarion_runtime::config::{ConfigError, load};
 
+use crate::Topology;
+
 /// The port for metrics, probes, traces and the admin API.
 pub(crate) const ADMIN_PORT: u16 = 9_568;
 
@@ -18,6 +20,8 @@ pub struct Config {
     pub demo: bool,
     /// How long each service may take to end, in seconds.
     pub drain_seconds: u64,
+    /// How many of each service.
+    pub topology: Topology,
     /// The admin port.
     pub admin: AdminConfig,
     /// Logs, traces, metrics.
@@ -48,6 +52,7 @@ impl Default for Config {
             data: PathBuf::from("data"),
             demo: true,
             drain_seconds: 10,
+            topology: Topology::default(),
             admin: AdminConfig::default(),
             telemetry: clarion_observability::Config::default(),
             storage: clarion_storage::embedded::Config::default(),

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clarion_model::key::{Epoch, Slot};
 use clarion_observability::Telemetry;
 use clarion_router::Admin;
@@ -18,12 +19,13 @@ use crate::admin::AdminPort;
 
 const ROUTER: &str = "router-0";
 
-/// How many of each service there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many of each service there are in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Topology {
-    /// Channel servers.
+    /// Channel servers, which share the slots.
     pub channel_servers: usize,
-    /// Gateways. The first listens where the settings say, the others on free ports.
+    /// Gateways. The first listens where `gateway.listen` says, each other one a port further.
     pub gateways: usize,
 }
 
@@ -44,11 +46,11 @@ impl Default for Topology {
 }
 
 /// Starts everything; returns when all of it is bound.
-pub fn start(
-    config: &Config,
-    topology: Topology,
-    observability: clarion_observability::Process,
-) -> anyhow::Result<Clarion> {
+pub fn start(config: &Config, observability: clarion_observability::Process) -> anyhow::Result<Clarion> {
+    let topology = config.topology;
+    if topology.channel_servers == 0 || topology.gateways == 0 {
+        bail!("topology: there must be at least one channel server and one gateway");
+    }
     let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
     let (stores, is_new) = start_store(&mut process, config)?;
     let deps = clarion_router::Deps { stores: stores.clone() };
@@ -107,8 +109,10 @@ fn start_channel_server(
 fn start_gateway(process: &mut Process, config: &Config, n: usize, router: &Address) -> anyhow::Result<SocketAddr> {
     let deps = clarion_gateway::Deps { router: router.clone() };
     let mut settings = config.gateway.clone();
-    if n > 0 {
-        settings.listen.set_port(0);
+    // Port 0 is a free one for each.
+    if settings.listen.port() != 0 {
+        let port = u16::try_from(n).ok().and_then(|n| settings.listen.port().checked_add(n));
+        settings.listen.set_port(port.with_context(|| format!("topology.gateways: no port is left for gateway {n}"))?);
     }
     process.start("gateway", &format!("gateway-{n}"), 2, |host| async move {
         let server = clarion_gateway::Server::bind(settings, deps, host).await?;

@@ -30,7 +30,7 @@ impl Cluster {
     /// As many of each as asked, with the settings changed as asked.
     pub async fn with(topology: Topology, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
-        let mut config = Config { data: data.path().to_path_buf(), drain_seconds: 5, ..Config::default() };
+        let mut config = Config { data: data.path().to_path_buf(), drain_seconds: 5, topology, ..Config::default() };
         config.storage.path = data.path().join("store");
         config.storage.min_free = 0;
         config.gateway.listen = ([127, 0, 0, 1], 0).into();
@@ -39,7 +39,7 @@ impl Cluster {
         change(&mut config);
         let capture = Capture::with(&config.telemetry)?;
         let process = capture.process().clone();
-        let clarion = tokio::task::spawn_blocking(move || start(&config, topology, process)).await??;
+        let clarion = tokio::task::spawn_blocking(move || start(&config, process)).await??;
         let public = clarion.gateways().first().context("a gateway")?.to_string();
         let addresses = Addresses { public, admin: clarion.admin_address().to_string() };
         let demo = demo::prepare(data.path(), clarion.is_new(), clarion.admin(), &addresses).await?;

@@ -263,7 +263,7 @@ impl Admin {
             if left.is_zero() {
                 return Err(AdminError::Unavailable(moved.message().to_owned()));
             }
-            tokio::time::sleep(AGAIN_AFTER).await;
+            tokio::time::sleep(AGAIN_AFTER + jitter()?).await;
         }
     }
 
@@ -276,6 +276,13 @@ impl Admin {
 
 fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// Up to 32 ms, so that those who wait for the same key do not come back together.
+fn jitter() -> Result<Duration, AdminError> {
+    let mut chance = [0; 1];
+    random(&mut chance)?;
+    Ok(Duration::from_millis(u64::from(chance[0] / 8)))
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), AdminError> {
