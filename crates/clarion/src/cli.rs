@@ -142,10 +142,7 @@ async fn greet(config: &Config, clarion: &Clarion) -> anyhow::Result<()> {
         return Ok(());
     }
     match demo::prepare(&config.data, clarion.is_new(), clarion.admin(), &addresses).await? {
-        Some(demo) => {
-            log::DEMO_CREATED.emit(Fields::default());
-            eprintln!("{}", demo.greeting());
-        }
+        Some(demo) => eprintln!("{}", demo.greeting()),
         None => eprintln!("\nClarion is listening on http://{public}; operate it at http://{admin}.\n"),
     }
     Ok(())

@@ -17,6 +17,7 @@ use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
 use clarion_model::token;
 use clarion_model::user::User;
+use clarion_observability::log::{self, Fields};
 use clarion_router::Admin;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,7 @@ pub async fn prepare(
     write(&draft, &demo)?;
     demo.make(admin).await?;
     fs::rename(&draft, &file).with_context(|| format!("cannot name {}", file.display()))?;
+    log::DEMO_CREATED.emit(Fields::default());
     Ok(Some(demo))
 }
 

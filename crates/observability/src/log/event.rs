@@ -43,7 +43,7 @@ events! {
     REQUEST_COMPLETED = "request.completed", Debug, "gateway", "request completed";
     REQUEST_FAILED = "request.failed", Error, "gateway", "request failed";
 
-    MESSAGE_SENT = "message.sent", Info, "channel", "message sent";
+    MESSAGE_SENT = "message.sent", Info, "gateway", "message sent";
     MESSAGE_DELIVERED = "message.delivered", Info, "gateway", "message delivered";
     MESSAGE_DELIVERY_FAILED = "message.delivery_failed", Warn, "gateway", "message not delivered";
     MESSAGE_EDITED = "message.edited", Info, "channel", "message edited";
@@ -51,7 +51,7 @@ events! {
     FOLLOW_RESTARTED = "follow.restarted", Warn, "gateway", "log followed again";
 
     SLOT_TAKEN = "slot.taken", Info, "channel", "slot taken";
-    SLOT_LOST = "slot.lost", Warn, "channel", "slot lost";
+    SLOT_LOST = "slot.lost", Info, "channel", "slot released or lost";
     SLOT_FENCED = "slot.fenced", Warn, "channel", "slot given up because its epoch was raised";
     STORAGE_OPENED = "storage.opened", Info, "storage", "store opened";
     STORAGE_FAILED = "storage.failed", Error, "storage", "store failed", fatal = true;
