@@ -6,6 +6,7 @@ use anyhow::Context;
 use clarion::demo::{self, Account, Addresses, Demo};
 use clarion::{Clarion, Config, Topology, start};
 use clarion_observability::capture::Capture;
+use clarion_runtime::StopReport;
 use tempfile::TempDir;
 
 use crate::{Api, Socket};
@@ -30,7 +31,7 @@ impl Cluster {
     /// As many of each as asked, with the settings changed as asked.
     pub async fn with(topology: Topology, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
-        let mut config = Config { data: data.path().to_path_buf(), drain_seconds: 5, topology, ..Config::default() };
+        let mut config = Config { data: data.path().to_path_buf(), topology, ..Config::default() };
         config.storage.path = data.path().join("store");
         config.storage.min_free = 0;
         config.gateway.listen = ([127, 0, 0, 1], 0).into();
@@ -89,6 +90,12 @@ impl Cluster {
         socket.dispatch("READY").await?;
         socket.dispatch("GUILD_CREATE").await?;
         Ok(socket)
+    }
+
+    /// Stops everything and says how it went.
+    pub async fn stop(mut self) -> anyhow::Result<StopReport> {
+        let clarion = self.clarion.take().context("it runs until it is stopped")?;
+        Ok(tokio::task::spawn_blocking(move || clarion.stop()).await?)
     }
 
     /// The base URL of the admin port.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::bail;
 use clarion_runtime::Listen;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,8 @@ pub struct Config {
     pub heartbeat_interval_ms: u64,
     /// Most frames of a client in a minute.
     pub frames_per_minute: u32,
-    /// What one session keeps to replay.
+    /// What one session keeps to replay. At least twice `outbox_bytes`: what a slow client had not been sent when it was
+    /// closed must be there when it resumes.
     pub replay_bytes: usize,
     /// What all sessions keep to replay. Beyond it, sessions without a socket end early.
     pub replay_total_bytes: usize,
@@ -62,7 +64,7 @@ impl Default for Config {
             max_connections: 15_000,
             heartbeat_interval_ms: 41_250,
             frames_per_minute: 120,
-            replay_bytes: 1 << 20,
+            replay_bytes: 4 << 20,
             replay_total_bytes: 256 << 20,
             resume_window_s: 300,
             outbox_bytes: 1 << 20,
@@ -80,6 +82,17 @@ impl Default for Identify {
 }
 
 impl Config {
+    /// What makes the settings contradict each other, if anything does.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let (replay, outbox) = (self.replay_bytes, self.outbox_bytes);
+        if replay / 2 < outbox {
+            bail!(
+                "gateway.replay_bytes is {replay}: it must be at least twice gateway.outbox_bytes, which is {outbox}"
+            );
+        }
+        Ok(())
+    }
+
     /// How often clients send a heartbeat.
     pub fn heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval_ms)
@@ -88,5 +101,19 @@ impl Config {
     /// How long a session waits to be resumed.
     pub fn resume_window(&self) -> Duration {
         Duration::from_secs(self.resume_window_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_slow_client_is_owed_can_be_replayed() {
+        let usual = Config::default();
+        assert!(usual.check().is_ok());
+        let contradictory = Config { replay_bytes: usual.outbox_bytes, ..usual };
+        let said = contradictory.check().expect_err("refused").to_string();
+        assert!(said.contains("replay_bytes") && said.contains("outbox_bytes"), "{said}");
     }
 }

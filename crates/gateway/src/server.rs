@@ -71,6 +71,7 @@ struct Door {
 impl Server {
     /// Binds both listeners and starts the shards; serves nothing yet.
     pub async fn bind(config: Config, deps: Deps, host: Host) -> anyhow::Result<Self> {
+        config.check()?;
         let config = Arc::new(config);
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;

@@ -11,9 +11,9 @@ use crate::frame::CloseCode;
 use crate::shard::{Command, Signal};
 
 /// Longest wait for a socket to take what is written outside a session.
-const WRITE_WITHIN: Duration = Duration::from_secs(5);
+const WRITE_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait for a client to echo a close.
-const ECHO_WITHIN: Duration = Duration::from_secs(3);
+const ECHO_WITHIN: Duration = Duration::from_secs(1);
 /// Longest wait for a shard to hand a socket back.
 const HANDBACK_WITHIN: Duration = Duration::from_secs(2);
 

@@ -18,6 +18,8 @@ use crate::rest::ClientAddress;
 
 /// Longest wait for a request's headers, also between requests.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a drain waits for the end of a request that has begun.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
 /// After an error of accept, such as too many open files, which may pass.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -74,5 +76,6 @@ async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer) {
         _ = connection.as_mut() => return,
         () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    // Who has not finished a request by then is as good as gone.
+    let _ = tokio::time::timeout(ENDED_WITHIN, connection).await;
 }

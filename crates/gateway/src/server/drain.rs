@@ -18,7 +18,7 @@ const PARTS: u32 = 10;
 /// How long clients that were asked have to go by themselves.
 const GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for closed sockets to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Has every session's client go elsewhere.

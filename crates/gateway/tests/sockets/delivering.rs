@@ -173,7 +173,7 @@ async fn owners_learn_who_is_there() {
 #[tokio::test]
 async fn a_client_that_pauses_gets_everything_in_order() {
     const MESSAGES: u64 = 6_000;
-    let scene = Scene::with(|config| (config.outbox_bytes, config.replay_bytes) = (64 << 20, 64 << 20));
+    let scene = Scene::with(|config| (config.outbox_bytes, config.replay_bytes) = (64 << 20, 128 << 20));
     let tokens = scene.guild(&[1, 2]);
     let mut client = Client::identified(scene.at, &tokens[0], USUAL).await;
     client.dispatch("GUILD_CREATE").await;

@@ -57,8 +57,9 @@ async fn one_event_is_one_span_whoever_gets_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_let_go_and_others_do_not_notice() {
-    let scene = Scene::with(|config| config.outbox_bytes = 64 << 10);
+async fn a_client_that_does_not_read_is_let_go_and_comes_back_for_the_rest() {
+    // The proportions are the default's.
+    let scene = Scene::with(|config| (config.outbox_bytes, config.replay_bytes) = (64 << 10, 256 << 10));
     let tokens = scene.guild(&[1, 2]);
     let mut slow = Client::identified(scene.at, &tokens[0], USUAL).await;
     let mut other = Client::identified(scene.at, &tokens[1], USUAL).await;
@@ -77,6 +78,18 @@ async fn a_client_that_does_not_read_is_let_go_and_others_do_not_notice() {
     }
     assert_eq!(slow.closed().await, Some(4000));
     other.nothing_else().await;
+
+    // READY, the guild, and so many messages.
+    let (last, seen) = (sent + 2, slow.seen);
+    assert!(seen < last);
+    let mut again = Client::connect(scene.at).await;
+    again.op(10).await;
+    again.resume(&tokens[0], &slow.session, seen).await;
+    for n in seen + 1..=last {
+        again.dispatch("MESSAGE_CREATE").await;
+        assert_eq!(again.seen, n);
+    }
+    again.dispatch("RESUMED").await;
 }
 
 #[tokio::test]
