@@ -1,6 +1,7 @@
 //! Logs: a batch is whole, in order, and once; tails; pages; trimming.
 
 use clarion_model::event::{Event, GuildEvent};
+use clarion_model::id::RoleId;
 use clarion_model::key::{Epoch, Position};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
@@ -144,8 +145,7 @@ async fn what_is_trimmed_is_missed(stores: &Stores, ids: &mut Ids) {
 
 async fn a_long_log_is_trimmed_at_once(stores: &Stores, ids: &mut Ids) {
     let mut owner = Owner::of(stores, ids.guild()).await;
-    let place = ids.channel();
-    let events = (0..2_500).map(|_| GuildEvent::MessageDelete { channel_id: place, id: ids.message() }).collect();
+    let events = (0..2_500).map(|_| GuildEvent::RoleDelete(RoleId(1))).collect();
     let all = owner.write(events).await;
     stores.logs.trim(owner.key, all[2_400].position).await.unwrap();
     assert_eq!(stores.logs.open(owner.key, owner.epoch).await.unwrap().entries, 99);

@@ -58,7 +58,7 @@ async fn pages_are_what_the_anchor_says(stores: &Stores, ids: &mut Ids) {
     let places: Vec<MessageId> = all.iter().chain(&gaps).chain(&edges).copied().collect();
     let anchors = places.into_iter().flat_map(|id| [Anchor::Before(id), Anchor::After(id), Anchor::Around(id)]);
     for anchor in anchors.chain([Anchor::Latest]) {
-        for limit in [0, 1, 2, 3, 5, 9, 10, 11, 100] {
+        for limit in [0, 1, 2, 3, 10, 11] {
             let page = stores.messages.page(place, anchor, limit).await.unwrap();
             let found: Vec<MessageId> = page.iter().map(|view| view.message.id).collect();
             assert_eq!(found, expected(&all, anchor, limit), "{anchor:?}, limit {limit}");

@@ -34,14 +34,14 @@ impl Queue {
     }
 
     /// Puts work into the queue, as soon as there is a place. Says when the committer has ended.
-    async fn put(&self, work: Work) -> Result<(), Closed> {
+    pub(super) async fn put(&self, work: Work) -> Result<(), Closed> {
         // One at a time waits for a place, and the others, in order, for their turn.
         self.places.lock().await.send(work).await.map_err(|_| Closed)
     }
 }
 
 /// The committer takes nothing any more.
-struct Closed;
+pub(super) struct Closed;
 
 impl Handle {
     /// Looks something up, on the caller's thread: it takes microseconds, one block of the disk at most.

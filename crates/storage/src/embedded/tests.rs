@@ -1,13 +1,17 @@
 //! What only the inside shows: what is on the disk, and which schema it has.
 
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
-use clarion_model::key::{Key, Position};
+use clarion_model::key::{Key, Position, Slot};
 use clarion_model::limits::NONCE_TTL;
 use clarion_model::message::Nonce;
 use clarion_model::time::Timestamp;
 use clarion_observability::{Config as Observability, Process, Telemetry};
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
 
+use super::committer::Work;
 use super::db::Db;
+use super::handle::Queue;
 use super::pending::{Change, Pending, Rows};
 use super::schema::{self, Table};
 use super::{Config, Embedded};
@@ -90,4 +94,32 @@ fn positions_sort_as_bytes() {
     let key = Key::Guild(GuildId(1));
     let at = |epoch, offset| schema::log(key, Position { epoch: clarion_model::key::Epoch(epoch), offset });
     assert!(at(1, 255) < at(1, 256) && at(1, u64::MAX) < at(2, 0) && at(255, 0) < at(256, 0));
+}
+
+/// Those who waited have been given places and not come yet, and there are more places: who comes now comes last.
+#[tokio::test]
+async fn nobody_overtakes_in_a_full_queue() {
+    let (send, mut work) = mpsc::channel(4);
+    let queue = Queue::new(send);
+    let puts = (0..7u16).map(|n| {
+        let (answer, _) = oneshot::channel();
+        queue.put(Work::Raise { slots: vec![Slot(n)], owner: String::new(), answer })
+    });
+    let mut puts: Vec<_> = puts.map(|put| put.boxed().fuse()).collect();
+    let mut taken = Vec::new();
+    let mut take = |work: &mut mpsc::Receiver<Work>| {
+        while let Ok(Work::Raise { slots, .. }) = work.try_recv() {
+            taken.push(slots[0].0);
+        }
+    };
+    for put in &mut puts[..6] {
+        let _ = put.now_or_never();
+    }
+    take(&mut work);
+    let _ = (&mut puts[6]).now_or_never();
+    for put in &mut puts {
+        let _ = put.now_or_never();
+        take(&mut work);
+    }
+    assert_eq!(taken, [0, 1, 2, 3, 4, 5, 6]);
 }
