@@ -7,6 +7,7 @@
 
 pub(crate) mod access;
 mod account;
+mod emoji;
 mod mention;
 mod message;
 pub(crate) mod presence;

@@ -66,8 +66,13 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX);
         let at = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
-        write!(f, "{}", at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
+        write!(f, "{}", shown(at))
     }
+}
+
+/// The form that all libraries read.
+fn shown(at: jiff::Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
 }
 
 impl Serialize for Time {

@@ -6,7 +6,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use clarion_observability::log::{self, Fields};
@@ -22,6 +22,9 @@ use crate::frame::{CloseCode, Frame, HEARTBEAT_ACK, INVALID_SESSION};
 use crate::hub::{HubHandle, Seat};
 use crate::shard::{Command, Handback, Inbox, Link, Signal, Then};
 use wire::{Incoming, Wire};
+
+/// Longest wait for the hub or a shard to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// What every connection of a gateway shares.
 pub(crate) struct Gate {
@@ -207,7 +210,9 @@ impl Connection {
             }
             Action::RequestMembers(request) => {
                 if let Some(seat) = self.seat {
-                    Box::pin(self.gate.hub.request_members(seat, *request)).await;
+                    // The answer comes before that to whatever the client says next, be it a close.
+                    let answered = self.gate.hub.request_members(seat, *request);
+                    let _ = tokio::time::timeout(ANSWER_WITHIN, Box::pin(answered)).await;
                 }
                 Flow::Continue
             }
@@ -264,20 +269,21 @@ impl Connection {
 
     /// The socket is this connection's again.
     async fn take_back(&mut self, handback: Handback) -> Flow {
-        let Handback { bytes, then } = handback;
+        let Handback { outbox, then } = handback;
         self.seat = None;
         self.blocked = false;
         match then {
             Then::Yours | Then::Drop => Flow::End,
-            Then::Close(violation) => {
-                if self.write(&bytes).await {
+            Then::Close(violation) | Then::LetGo(violation) => {
+                if self.write_waiting(outbox).await {
                     self.close(violation).await;
                 }
                 Flow::End
             }
-            Then::StartOver => {
+            Then::StartOver(payload) => {
                 self.conversation.begin_anew(Instant::now());
-                if self.write(&bytes).await { Flow::Continue } else { Flow::End }
+                let written = self.write_waiting(outbox).await;
+                if written { self.flow(payload, SentType::InvalidSession).await } else { Flow::End }
             }
         }
     }

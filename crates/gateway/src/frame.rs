@@ -81,6 +81,11 @@ impl Dispatch {
     pub(crate) fn new(name: &str, body: Bytes) -> Self {
         Self { body, kind: SentType::of(name) }
     }
+
+    /// Whether it says that a replay is over, which is no event of its own.
+    pub(crate) fn is_resumed(&self) -> bool {
+        matches!(self.kind, SentType::Resumed)
+    }
 }
 
 impl Frame {

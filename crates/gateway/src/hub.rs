@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Open(Box<OpenRequest>, oneshot::Sender<Option<Opened>>),
     Watch(UserId, oneshot::Sender<bool>),
     SetPresence(Seat, Presence),
-    RequestMembers(Seat, Box<MembersRequest>),
+    RequestMembers(Seat, Box<MembersRequest>, oneshot::Sender<()>),
     CountGuilds(oneshot::Sender<HashMap<String, u32>>),
 }
 
@@ -148,9 +148,13 @@ impl HubHandle {
         let _ = self.commands.send(Command::SetPresence(seat, presence)).await;
     }
 
-    /// A session's client wants to know members; the answer goes to the session.
+    /// A session's client wants to know members. Returns once the answer is on its way to the session.
     pub(crate) async fn request_members(&self, seat: Seat, request: MembersRequest) {
-        let _ = self.commands.send(Command::RequestMembers(seat, Box::new(request))).await;
+        let (reply, answered) = oneshot::channel();
+        if self.commands.send(Command::RequestMembers(seat, Box::new(request), reply)).await.is_ok() {
+            // A hub that is gone answers nobody.
+            let _ = answered.await;
+        }
     }
 
     /// How many guilds each session is in, by session id.
@@ -224,7 +228,11 @@ impl Hub {
                 self.serve_waiting(user).await;
             }
             Command::SetPresence(seat, presence) => self.set_presence(seat, presence),
-            Command::RequestMembers(seat, request) => self.request_members(seat, &request).await,
+            Command::RequestMembers(seat, request, reply) => {
+                self.request_members(seat, &request).await;
+                // Whoever asked may be gone.
+                let _ = reply.send(());
+            }
             Command::CountGuilds(reply) => {
                 let counts = self.seats.iter().map(|o| (o.identity.id.clone(), o.guilds.len() as u32)).collect();
                 // Whoever asked may be gone.

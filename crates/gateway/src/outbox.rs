@@ -123,15 +123,11 @@ impl Outbox {
         }
     }
 
-    /// The rest of the frame that was begun, without which nothing else may be written. The other frames are dropped.
-    pub(crate) fn into_remainder(self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        if let Some((frame, _)) = self.queue.front()
-            && self.written > 0
-        {
-            frame.copy_to(self.written, &mut rest);
-        }
-        rest
+    /// Drops all frames but the one that was begun, without whose rest nothing else may be written.
+    pub(crate) fn keep_begun(&mut self) {
+        self.queue.truncate(usize::from(self.written > 0));
+        self.bytes = self.queue.front().map_or(0, |(frame, _)| frame.len() - self.written);
+        self.catching_up = self.catching_up.min(self.bytes);
     }
 }
 
@@ -188,6 +184,12 @@ mod tests {
         outbox.advance(10, |_| {});
         let mut whole = Vec::new();
         frame(1, 100).copy_to(0, &mut whole);
-        assert_eq!(outbox.into_remainder(), whole[10..]);
+        outbox.keep_begun();
+        let rest: Vec<u8> = outbox.slices().iter().flat_map(|s| s.to_vec()).collect();
+        assert_eq!(rest, whole[10..]);
+        outbox.advance(rest.len(), |_| {});
+        outbox.push(frame(3, 100), None).expect("room");
+        outbox.keep_begun();
+        assert!(outbox.is_empty());
     }
 }

@@ -21,6 +21,7 @@ mod role;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod user;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use clarion_observability::metric::GatewayMetrics;
 use crate::accounts::Accounts;
 use crate::directory::Directory;
 pub use config::{RateLimits, RestConfig};
-pub(crate) use origin::ClientAddress;
+pub(crate) use origin::{ClientAddress, host};
 
 /// Under what the operations are found. Libraries differ in the version they ask for.
 const PREFIXES: [&str; 3] = ["/api/v10", "/api/v9", "/api"];

@@ -73,7 +73,7 @@ impl Server {
     pub async fn bind(config: Config, deps: Deps, host: Host) -> anyhow::Result<Self> {
         config.check()?;
         let config = Arc::new(config);
-        let listener = TcpListener::bind(config.listen).await;
+        let listener = accept::listen(config.listen);
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let rpc = host.listen(&config.rpc)?;
         let metrics = GatewayMetrics::new(host.telemetry().meter());
@@ -194,10 +194,7 @@ async fn enter(State(door): State<Door>, mut request: Request) -> Response {
     }
     let Some(peer) = request.extensions_mut().remove::<Peer>() else { return upgrade::page() };
     let resume_url = door.public_url.as_deref().map_or_else(
-        || {
-            let host = request.headers().get(axum::http::header::HOST).and_then(|h| h.to_str().ok());
-            format!("ws://{}", host.unwrap_or("localhost"))
-        },
+        || rest::host(request.headers()).map_or_else(|| format!("ws://{}", peer.local), |host| format!("ws://{host}")),
         str::to_owned,
     );
     let origin = Origin::from_headers(request.headers(), door.sample_ratio, request_id());

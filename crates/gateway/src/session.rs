@@ -1,4 +1,10 @@
 //! A session by itself: its numbers and what it can replay. It outlives its sockets. Pure.
+//!
+//! Every dispatch takes the next number, RESUMED too, and a number never comes to mean another event: a client that names
+//! one has seen everything up to it, on whichever socket. A replay leaves out the RESUMED of former replays. One at the very
+//! end, which the client has not seen, gives its number to the RESUMED that takes its place, so that who resumes again and
+//! again without news reads the same numbers without a gap. One that events followed leaves a gap where it was: clients
+//! go by the highest number.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -60,12 +66,21 @@ impl Session {
         Frame::dispatch(self.sequence, dispatch.body.clone())
     }
 
-    /// The frames after the number that a client saw last, with their first numbers.
+    /// Forgets each RESUMED at the very end that the client has not seen: the one that follows ends its replay instead.
+    pub(crate) fn take_back_resumed(&mut self, seen: u64) {
+        while self.sequence > seen && self.replay.back().is_some_and(Dispatch::is_resumed) {
+            self.replay_bytes -= self.replay.pop_back().map_or(0, |resumed| cost(&resumed));
+            self.sequence -= 1;
+        }
+    }
+
+    /// The frames after the number that a client saw last, with their first numbers; but for the ends of former replays.
     pub(crate) fn resume(&self, seen: u64) -> Result<impl Iterator<Item = (Frame, &Dispatch)>, CannotResume> {
         let missing = self.sequence.checked_sub(seen).ok_or(CannotResume::Ahead)?;
         let skip = (self.replay.len() as u64).checked_sub(missing).ok_or(CannotResume::Forgotten)?;
-        let kept = self.replay.iter().skip(skip as usize);
-        Ok(kept.zip(seen + 1..).map(|(dispatch, s)| (Frame::dispatch(s, dispatch.body.clone()), dispatch)))
+        let kept = self.replay.iter().skip(skip as usize).zip(seen + 1..);
+        let events = kept.filter(|(dispatch, _)| !dispatch.is_resumed());
+        Ok(events.map(|(dispatch, s)| (Frame::dispatch(s, dispatch.body.clone()), dispatch)))
     }
 
     /// Since when the session is without a socket.
@@ -129,6 +144,34 @@ mod tests {
                     prop_assert!(missed > limit);
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_keep_their_meaning_through_any_resumes(
+            steps in proptest::collection::vec((0usize..4, 0u64..6), 1..20),
+        ) {
+            let mut session = Session::new(1 << 20);
+            let resumed = Dispatch::new("RESUMED", Bytes::from_static(br#""t":"RESUMED","d":{}"#));
+            // Every event with its number, in order.
+            let mut events: Vec<(u64, Vec<u8>)> = Vec::new();
+            for (count, back) in steps {
+                for _ in 0..count {
+                    let frame = wire(&session.push(&dispatch(events.len())));
+                    events.push((session.sequence(), frame));
+                }
+                let seen = session.sequence().saturating_sub(back);
+                session.take_back_resumed(seen);
+                prop_assert!(session.sequence() >= seen);
+                let replayed: Vec<_> = session.resume(seen).expect("everything is kept").map(|(f, _)| wire(&f)).collect();
+                let missed: Vec<_> = events.iter().filter(|(s, _)| *s > seen).map(|(_, f)| f.clone()).collect();
+                prop_assert_eq!(replayed, missed);
+                let last = events.last().map_or(0, |(s, _)| *s).max(seen);
+                session.push(&resumed);
+                prop_assert_eq!(session.sequence(), last + 1);
+            }
+            prop_assert_eq!(session.replay_bytes(), session.replay.iter().map(cost).sum::<usize>());
         }
     }
 

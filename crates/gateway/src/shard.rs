@@ -6,6 +6,7 @@
 mod delivery;
 mod link;
 mod worker;
+mod writing;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::session::CannotResume;
 pub(crate) use delivery::{Delivery, Outcome, Variant, Variants};
 pub(crate) use link::{Handback, Link, Signal, Then};
 use worker::Worker;
+pub(crate) use writing::{Written, write};
 
 /// Commands that wait for a shard. Whoever sends more waits too.
 const INBOX: usize = 4_096;
@@ -108,7 +110,7 @@ pub(crate) struct Resumption {
     pub(crate) user: UserId,
     pub(crate) sequence: u64,
     pub(crate) link: Arc<Link>,
-    /// The dispatch that ends the replay.
+    /// The dispatch that ends the replay, and that no later replay repeats.
     pub(crate) resumed: Dispatch,
 }
 

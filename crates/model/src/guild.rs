@@ -158,6 +158,9 @@ impl GuildState {
             }
             GuildEvent::RoleDelete(id) => {
                 self.roles.remove(id);
+                for member in self.members.values_mut().filter(|member| member.roles.contains(id)) {
+                    Arc::make_mut(member).roles.retain(|role| role != id);
+                }
             }
             GuildEvent::MemberPut(member) => {
                 self.members.insert(member.user.id, Arc::new(member.clone()));

@@ -8,7 +8,7 @@ pub enum CommitError {
     /// The slot was taken by somebody else: nothing of this epoch is acknowledged any more.
     #[error("slot was taken at epoch {}", .0.0)]
     Fenced(Epoch),
-    /// The disk has less room than `min_free`; nothing was written.
+    /// The disk has less room than `min_free`, or had for the batch before this one; nothing was written.
     #[error("store has no room")]
     Full,
     /// The store cannot write any more; what was being written may or may not be there. The process must end.

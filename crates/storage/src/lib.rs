@@ -66,7 +66,8 @@ pub trait Messages: Send + Sync {
     /// A part of the history, newest first, at most `limit` messages.
     async fn page(&self, channel: ChannelId, anchor: Anchor, limit: usize) -> Result<Vec<MessageView>, ReadError>;
 
-    /// The message that an author made in a channel with a nonce, while it is remembered.
+    /// The message that an author made last in a channel with a nonce, while it is remembered. A number is the same nonce
+    /// as its text.
     async fn by_nonce(&self, channel: ChannelId, author: UserId, nonce: &Nonce)
     -> Result<Option<MessageId>, ReadError>;
 }

@@ -46,7 +46,7 @@ pub(crate) enum Row<'a> {
     DeleteRoute(ChannelId),
     /// A role.
     PutRole(&'a Role),
-    /// A role goes.
+    /// A role goes, and who reads a member leaves it out of theirs: no member's row is changed.
     DeleteRole(RoleId),
     /// A member.
     PutMember(&'a Member),

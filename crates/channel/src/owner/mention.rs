@@ -74,10 +74,12 @@ pub(super) fn mentions(
     Mentions { everyone: named.everyone && allowed.everyone && may_all, users, roles }
 }
 
-/// Reads `<@id>`, `<@!id>`, `<@&id>`, `@everyone` and `@here` out of a text.
+/// Reads `<@id>`, `<@!id>`, `<@&id>`, `@everyone` and `@here` out of a text, but for what is code in it.
 fn named(content: &str) -> Named {
-    let mut named = Named { everyone: content.contains("@everyone") || content.contains("@here"), ..Named::default() };
-    for part in content.split("<@").skip(1) {
+    let prose = prose(content);
+    let everyone = prose.iter().any(|text| text.contains("@everyone") || text.contains("@here"));
+    let mut named = Named { everyone, ..Named::default() };
+    for part in prose.iter().flat_map(|text| text.split("<@").skip(1)) {
         let Some((inside, _)) = part.split_once('>') else { continue };
         if named.users.len() + named.roles.len() >= limits::MENTIONS {
             break;
@@ -95,6 +97,47 @@ fn named(content: &str) -> Named {
     named
 }
 
+/// The parts of a text between its spans and blocks of code.
+fn prose(content: &str) -> Vec<&str> {
+    let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
+    while let Some(found) = content[at..].find(['`', '\\']).map(|found| at + found) {
+        if content[found..].starts_with('\\') {
+            let escapes = content[found + 1..].starts_with(['`', '\\']);
+            at = found + 1 + usize::from(escapes);
+            continue;
+        }
+        at = found + ticks(&content[found..]);
+        if let Some(end) = code_end(content, found, at) {
+            parts.push(&content[begin..found]);
+            (begin, at) = (end, end);
+        }
+    }
+    parts.push(&content[begin..]);
+    parts
+}
+
+/// How many backticks a text begins with.
+fn ticks(text: &str) -> usize {
+    text.len() - text.trim_start_matches('`').len()
+}
+
+/// Where the code ends that the backticks from `open` to `inside` begin. Without an end they begin none.
+fn code_end(content: &str, open: usize, inside: usize) -> Option<usize> {
+    const BLOCK: &str = "```";
+    let count = inside - open;
+    if count >= BLOCK.len() {
+        return content[inside..].find(BLOCK).map(|close| inside + close + BLOCK.len());
+    }
+    let mut at = inside;
+    while let Some(close) = content[at..].find('`').map(|close| at + close) {
+        at = close + ticks(&content[close..]);
+        if at - close == count {
+            return Some(at);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +147,40 @@ mod tests {
         let got = named("hi <@1> <@!2><@1> <@&3> <@x> <@> <@&> <@!> @here <@4");
         assert_eq!(got, Named { everyone: true, users: vec![UserId(1), UserId(2)], roles: vec![RoleId(3)] });
         assert_eq!(named("nobody <#1> <:e:2> everyone"), Named::default());
+    }
+
+    #[test]
+    fn what_is_in_code_names_nobody() {
+        for code in [
+            "`<@1>`",
+            "``<@1> ` @here``",
+            "```<@1>```",
+            "```rust\n<@&1> ` `` @everyone\n```",
+            "````<@1>```",
+            "a `b` `<@1>`",
+            "<@`1>` 1>",
+            "@every`x`one",
+            "ö`<@1>`ö",
+        ] {
+            assert_eq!(named(code), Named::default(), "{code}");
+        }
+        for text in [
+            "` <@1>",
+            "``` <@1>",
+            "`a` <@1> `b`",
+            "``a` <@1>",
+            "`a`` <@1>",
+            "```a``` <@1> ```b```",
+            "\\`<@1>`",
+            "\\`<@1>\\`",
+            "\\\\<@1>",
+            "``````<@1>",
+        ] {
+            assert_eq!(named(text), Named { users: vec![UserId(1)], ..Named::default() }, "{text}");
+        }
+        // A backslash before another keeps it from the backtick; in code it is nothing special.
+        assert_eq!(named("\\\\`<@1>`"), Named::default());
+        assert_eq!(named("`a\\` <@1> `b`").users, [UserId(1)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clarion_model::time::Timestamp;
 use clarion_storage::NonceRow;
 
 use super::mention::mentions;
-use super::recent::Used;
+use super::recent::{NonceKey, Used};
 use super::{Answer, EditMessage, Found, NewMessage, Outcome, Owner, access};
 use crate::refusal::Refusal;
 
@@ -27,7 +27,7 @@ impl Owner {
         let held = access::readable(guild, new.author, new.channel_id)?;
         access::require(held, Permissions::SEND_MESSAGES)?;
         check_nonce(new.nonce.as_ref())?;
-        if let Some(outcome) = self.made_before(truth.applied, &new, &found)? {
+        if let Some(outcome) = self.made_before(now, truth.applied, &new, &found)? {
             return Ok(outcome);
         }
         check_body(&new.content, &new.embeds_json, held)?;
@@ -61,25 +61,30 @@ impl Owner {
         };
         let view = MessageView { message, reactions: Vec::new(), referenced: referenced.map(Box::new) };
         self.recent.touch(new.channel_id, id, Some(&view));
-        let nonce = new.nonce.filter(|_| new.enforce_nonce).map(|nonce| NonceRow {
-            channel_id: new.channel_id,
-            author_id: new.author,
-            nonce,
-            message_id: id,
-            at: now,
-        });
-        if let Some(row) = &nonce {
+        // Every nonce is remembered: the next who uses it may ask.
+        let nonce = new.nonce.map(|nonce| {
             let used = Used { position: self.sequence.upcoming(), view: view.clone() };
-            self.recent.use_nonce((row.channel_id, row.author_id, row.nonce.clone()), used);
-        }
+            self.recent.use_nonce(NonceKey::new(new.channel_id, new.author, &nonce), used);
+            NonceRow { channel_id: new.channel_id, author_id: new.author, nonce, message_id: id, at: now }
+        });
         let event = Event::Guild(GuildEvent::MessageCreate(view.clone()));
         Ok(self.write(now, vec![event], nonce, Answer::Message(Box::new(view))))
     }
 
-    /// What to answer when the author has used the nonce before.
-    fn made_before(&self, applied: Position, new: &NewMessage, found: &Found) -> Result<Option<Outcome>, Refusal> {
+    /// What to answer to an author who asks whether they used the nonce before, and did.
+    ///
+    /// Who repeats a send must not make a second message, even when the first is gone by now. Here it is shown as it was
+    /// made while that is known; later there is nothing to show but that it is unknown.
+    fn made_before(
+        &self,
+        now: Timestamp,
+        applied: Position,
+        new: &NewMessage,
+        found: &Found,
+    ) -> Result<Option<Outcome>, Refusal> {
         let Some(nonce) = new.nonce.as_ref().filter(|_| new.enforce_nonce) else { return Ok(None) };
-        if let Some(used) = self.recent.nonce(&(new.channel_id, new.author, nonce.clone())) {
+        let used = self.recent.nonce(&NonceKey::new(new.channel_id, new.author, nonce));
+        if let Some(used) = used.filter(|used| now.since(used.view.message.at) < limits::NONCE_TTL) {
             return Ok(Some(if used.position > applied {
                 Outcome::Join(used.position)
             } else {
@@ -89,7 +94,6 @@ impl Owner {
         match &found.same_nonce {
             None => Ok(None),
             Some((_, Some(view))) => Ok(Some(Outcome::Answer(Answer::Duplicate(Box::new(view.clone()))))),
-            // Made, and taken back since: to make it again would break the promise.
             Some((_, None)) => Err(Refusal::UNKNOWN_MESSAGE),
         }
     }

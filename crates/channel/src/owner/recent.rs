@@ -14,8 +14,9 @@ use clarion_model::message::{MessageView, Nonce};
 /// Most commands of a key that are between the read of their subject and their end.
 pub(crate) const WINDOW: usize = 128;
 
-/// By whom and where a nonce was used.
-pub(super) type NonceKey = (ChannelId, UserId, Nonce);
+/// By whom and where a nonce was used. A number is the same as its text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct NonceKey(ChannelId, UserId, String);
 
 /// Subjects of the latest commands.
 #[derive(Debug)]
@@ -39,6 +40,16 @@ struct Latest<K, V> {
     values: HashMap<K, (u64, V)>,
     order: VecDeque<(u64, K)>,
     count: u64,
+}
+
+impl NonceKey {
+    pub(super) fn new(channel: ChannelId, author: UserId, nonce: &Nonce) -> Self {
+        let text = match nonce {
+            Nonce::Text(text) => text.clone(),
+            Nonce::Number(number) => number.to_string(),
+        };
+        Self(channel, author, text)
+    }
 }
 
 impl Default for Recent {

@@ -143,6 +143,44 @@ async fn a_nonce_makes_one_message_wherever_the_retry_lands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_is_remembered_by_the_next_owner_whoever_sent_it_did_not_ask() {
+    let (mut bench, mut client) = Bench::with_guild(Config::default()).await;
+    let nonce = |kind| Some(v1::Nonce { kind: Some(kind) });
+    let number = nonce(v1::nonce::Kind::Number(77));
+    let unasked = v1::CreateMessageRequest { nonce: number, enforce_nonce: false, ..create(ANN, "once") };
+    let made = client.create_message(unasked).await.unwrap().into_inner().message.unwrap();
+    bench.router.release_all("channel-1").await;
+    let stores = bench.store.stores();
+    let mut other = bench.start("channel-2", Config::default(), stores).await;
+    let again = other.create_message(create_once(ANN, "once", "77")).await.unwrap().into_inner().message.unwrap();
+    assert_eq!(again, made);
+    assert_eq!(bench.log().await.iter().filter_map(created).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reactions_are_listed_by_any_form_of_their_emoji() {
+    let (_bench, mut client) = Bench::with_guild(Config::default()).await;
+    let (message_id, key) = (send(&mut client, ANN, "hi").await.0, Some(KEY.into()));
+    let emoji = |name: &str| Some(v1::Emoji { id: None, name: name.into() });
+    let (plain, dressed) = ("\u{2764}", "\u{2764}\u{fe0f}");
+    for (user, name) in [(ANN, dressed), (BOSS, plain)] {
+        let (channel_id, actor_id, user_id) = (TEXT.0, user.0, user.0);
+        let request = v1::ReactionRequest { key, channel_id, message_id, actor_id, user_id, emoji: emoji(name) };
+        client.add_reaction(request).await.unwrap();
+    }
+    for name in [plain, dressed] {
+        let (channel_id, actor_id, emoji) = (TEXT.0, ANN.0, emoji(name));
+        let request = v1::ListReactionsRequest { key, channel_id, message_id, actor_id, emoji, after: None, limit: 10 };
+        let users = client.list_reactions(request).await.unwrap().into_inner().users;
+        assert_eq!(users.iter().map(|user| user.id).collect::<Vec<_>>(), [BOSS.0, ANN.0]);
+    }
+    let request = v1::GetMessageRequest { key, channel_id: TEXT.0, message_id, actor_id: ANN.0 };
+    let reactions = client.get_message(request).await.unwrap().into_inner().reactions;
+    assert_eq!(reactions.len(), 1);
+    assert_eq!(reactions[0].emoji, emoji(dressed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_tokens_that_nobody_sees() {
     let (_bench, mut client) = Bench::with_guild(Config::default()).await;
     let made = v1::CreateUserRequest { user: Some((&user(ANN)).into()) };

@@ -18,6 +18,8 @@ const URL: usize = 2_048;
 /// Of all texts of a message's embeds together.
 const ALTOGETHER: usize = 6_000;
 const COLORS: u32 = 0xff_ffff;
+/// When the first year begins, in seconds.
+const YEAR_ONE: i64 = -62_135_596_800;
 
 /// Something rich beneath a message's content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +74,9 @@ struct Author {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Field {
+    #[serde(default, deserialize_with = "or_nothing")]
     name: String,
+    #[serde(default, deserialize_with = "or_nothing")]
     value: String,
     #[serde(default, deserialize_with = "or_nothing")]
     inline: bool,
@@ -97,9 +101,9 @@ impl Embed {
             return Err(too_long("", limits::EMBEDS));
         }
         let read = |(at, value): (usize, Value)| {
-            let embed: Embed =
-                serde_json::from_value(value).map_err(|e| fault(at, "MODEL_TYPE_CONVERT", &e.to_string()))?;
-            embed.check(at).map(|()| embed)
+            let embed = Embed::deserialize(&value).map_err(|error| misread(at, &value, &error))?;
+            embed.check(at)?;
+            embed.settle(at)
         };
         let embeds = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
         if embeds.iter().map(Embed::length).sum::<usize>() > ALTOGETHER {
@@ -124,6 +128,10 @@ impl Embed {
             true => Err(too_long(&format!("{at}.{name}"), most)),
             false => Ok(()),
         };
+        let needed = |name: &str, value: &str, most: usize| match value.trim().is_empty() {
+            true => Err(fault(format!("{at}.{name}"), "BASE_TYPE_REQUIRED", "This field is required")),
+            false => text(name, value, most),
+        };
         let given = |name: &str, value: &Option<String>, most| value.as_ref().map_or(Ok(()), |v| text(name, v, most));
         let link = |name: &str, url: &Option<String>| match url {
             Some(url) if !is_link(url) => {
@@ -134,20 +142,15 @@ impl Embed {
         given("title", &self.title, TITLE)?;
         given("description", &self.description, DESCRIPTION)?;
         link("url", &self.url)?;
-        if let Some(timestamp) = &self.timestamp
-            && timestamp.parse::<jiff::Timestamp>().is_err()
-        {
-            return Err(fault(format!("{at}.timestamp"), "DATE_TIME_TYPE_PARSE", "Must be an ISO 8601 date and time."));
-        }
         if self.color.is_some_and(|color| color > COLORS) {
             return Err(fault(format!("{at}.color"), "NUMBER_TYPE_MAX", "Must be 16777215 or less."));
         }
         if let Some(footer) = &self.footer {
-            text("footer.text", &footer.text, FOOTER)?;
+            needed("footer.text", &footer.text, FOOTER)?;
             link("footer.icon_url", &footer.icon_url)?;
         }
         if let Some(author) = &self.author {
-            text("author.name", &author.name, AUTHOR)?;
+            needed("author.name", &author.name, AUTHOR)?;
             link("author.url", &author.url)?;
             link("author.icon_url", &author.icon_url)?;
         }
@@ -160,10 +163,24 @@ impl Embed {
             return Err(too_long(&format!("{at}.fields"), FIELDS));
         }
         for (n, field) in self.fields.iter().enumerate() {
-            text(&format!("fields.{n}.name"), &field.name, FIELD_NAME)?;
-            text(&format!("fields.{n}.value"), &field.value, FIELD_VALUE)?;
+            needed(&format!("fields.{n}.name"), &field.name, FIELD_NAME)?;
+            needed(&format!("fields.{n}.value"), &field.value, FIELD_VALUE)?;
         }
         Ok(())
+    }
+
+    /// Brought into the form in which the API shows it. Libraries lose a whole event, and every page of history with
+    /// it, over an instant in another form or a picture that is nowhere.
+    fn settle(mut self, at: usize) -> Result<Self, EmbedFault> {
+        if let Some(sent) = &mut self.timestamp {
+            let path = || format!("{at}.timestamp");
+            *sent = instant(sent)
+                .ok_or_else(|| fault(path(), "DATE_TIME_TYPE_PARSE", "Must be an ISO 8601 date and time."))?;
+        }
+        for picture in [&mut self.image, &mut self.thumbnail] {
+            picture.take_if(|picture| picture.url.is_none());
+        }
+        Ok(self)
     }
 
     /// How long its texts are, as far as they count together.
@@ -188,8 +205,26 @@ fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// An instant as the API shows it, of the years that every library can name.
+fn instant(sent: &str) -> Option<String> {
+    let at: jiff::Timestamp = sent.parse().ok()?;
+    (at.as_second() >= YEAR_ONE).then(|| super::shown(at).to_string())
+}
+
 fn is_link(url: &str) -> bool {
-    ["http://", "https://", "attachment://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().is_some_and(|host| !host.is_empty());
+    let of = |scheme| url.strip_prefix(scheme);
+    let is_whole = of("http://").or(of("https://")).map(host).or(of("attachment://").map(|name| !name.is_empty()));
+    is_whole == Some(true) && !url.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// What is wrong with an embed that is none: the first field that cannot be read by itself, or the whole of it.
+fn misread(at: usize, value: &Value, error: &serde_json::Error) -> EmbedFault {
+    let alone = |(name, value): (&String, &Value)| Value::Object([(name.clone(), value.clone())].into_iter().collect());
+    let is_wrong = |field: &(&String, &Value)| Embed::deserialize(alone(*field)).is_err();
+    let wrong = value.as_object().and_then(|fields| fields.iter().find(is_wrong));
+    let path = wrong.map_or_else(|| at.to_string(), |(name, _)| format!("{at}.{name}"));
+    fault(path, "MODEL_TYPE_CONVERT", &error.to_string())
 }
 
 fn fault(path: impl fmt::Display, code: &'static str, message: &str) -> EmbedFault {
@@ -199,3 +234,6 @@ fn fault(path: impl fmt::Display, code: &'static str, message: &str) -> EmbedFau
 fn too_long(path: &str, most: usize) -> EmbedFault {
     fault(path, "BASE_TYPE_MAX_LENGTH", &format!("Must be {most} or fewer in length."))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) nonce: bool,
     /// Without what people wrote, for who may not read it.
     pub(crate) stripped: bool,
+    /// The same of the message it answers: who may read the one may not be who may read the other.
+    pub(crate) answered_stripped: bool,
 }
 
 /// A message.
@@ -116,7 +118,7 @@ impl<'a> Message<'a> {
         let mut message = Self::one(view, shown);
         if view.message.reply_to.is_some() {
             // The answered message is shown by itself: not as a dispatch, and without the one it answers in turn.
-            let inner = Shown { guild: None, nonce: false, ..shown };
+            let inner = Shown { guild: None, nonce: false, stripped: shown.answered_stripped, ..shown };
             message.referenced_message =
                 Some(view.referenced.as_deref().map(|answered| Box::new(Self::one(answered, inner))));
         }

@@ -2,9 +2,13 @@
 
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::presence::{Activity as Act, Presence as Doing, Status};
+use http::Uri;
 use serde::Serialize;
 
 use super::Id;
+
+/// The last millisecond of the years that every library can name.
+const LAST_MS: u64 = 253_402_300_799_999;
 
 /// What a member does, as others of the guild see it. Of the user it has the id alone: with any other field libraries
 /// would expect all of them.
@@ -58,15 +62,32 @@ impl<'a> Presence<'a> {
 
 impl<'a> Activity<'a> {
     fn new(n: usize, act: &'a Act) -> Self {
+        let created_at = act.created_at_ms.min(LAST_MS);
         Self {
-            id: format!("{:x}{n:x}", act.created_at_ms),
+            id: format!("{created_at:x}{n:x}"),
             name: &act.name,
             kind: act.kind,
             state: act.state.as_deref(),
-            url: act.url.as_deref(),
-            created_at: act.created_at_ms,
+            url: act.url.as_deref().filter(|url| is_plain_link(url)),
+            created_at,
         }
     }
+}
+
+/// Whether a text is the address of a page on a host with a name. One library takes addresses apart, and loses the
+/// whole event over one that is none.
+fn is_plain_link(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let is_label = |label: &str| {
+        let is_encoded = label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+        !label.is_empty() && !is_encoded && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let is_name = host.rsplit('.').next().is_some_and(|top| top.starts_with(|c: char| c.is_ascii_alphabetic()));
+    is_name && host.split('.').all(is_label) && port.is_some_and(is_port)
 }
 
 fn word(status: Status) -> &'static str {

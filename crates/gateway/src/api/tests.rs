@@ -274,8 +274,12 @@ fn an_answer_shows_what_it_answers_or_that_it_is_gone() {
     for absent in ["nonce", "member", "guild_id", "referenced_message"] {
         assert_eq!(inner.get(absent), None, "{absent}");
     }
-    let hidden = value(&Message::new(&view, Shown { stripped: true, ..Shown::default() }));
-    assert_eq!(hidden["referenced_message"]["content"], "");
+    for (stripped, answered_stripped) in [(false, false), (false, true), (true, false), (true, true)] {
+        let shown = value(&Message::new(&view, Shown { stripped, answered_stripped, ..Shown::default() }));
+        let is_empty = |content: &Value| content == "";
+        let empty = (is_empty(&shown["content"]), is_empty(&shown["referenced_message"]["content"]));
+        assert_eq!(empty, (stripped, answered_stripped));
+    }
 }
 
 #[test]
@@ -383,6 +387,36 @@ fn a_presence_names_its_user_by_the_id_alone() {
 }
 
 #[test]
+fn what_one_client_does_is_readable_to_all_others() {
+    let url = |url: &str| {
+        let activity =
+            Activity { name: "live".into(), kind: 1, state: None, url: Some(url.into()), created_at_ms: u64::MAX };
+        let doing = Doing { status: Status::Online, activities: vec![activity] };
+        read(&dispatch::presence_update(GUILD, UserId(2), &doing)).1["activities"][0].clone()
+    };
+    for fine in ["https://www.twitch.tv/someone", "HTTP://a-b.example:8080/x?y#z"] {
+        assert_eq!(url(fine)["url"], fine);
+    }
+    for no_url in [
+        "",
+        "someone",
+        "https://",
+        "https://a b/",
+        "http://[",
+        "http://a:99999/",
+        "http://a:b/",
+        "http://1.2.3.400/",
+        "http://a..b/",
+        "http://xn--a/",
+        "http://u@h/",
+        "mailto:a@b.example",
+    ] {
+        assert_eq!(url(no_url).get("url"), None, "{no_url}");
+    }
+    assert_eq!(url("")["created_at"], 253_402_300_799_999_u64);
+}
+
+#[test]
 fn members_come_in_chunks() {
     let state = state();
     let doing = Doing::default();
@@ -405,43 +439,4 @@ fn members_come_in_chunks() {
         (&d["not_found"], &d["nonce"], &d["presences"][0]["status"]),
         (&json!(["77"]), &json!("n"), &json!("offline"))
     );
-}
-
-#[test]
-fn embeds_are_kept_without_nulls() {
-    let sent = json!([{
-        "type": null, "title": "t", "description": null, "color": 255, "fields": [{"name": "n", "value": "v", "inline": null}],
-        "footer": {"text": "f", "icon_url": null}, "image": {"url": "https://x/y.png", "width": 1}, "unknown": [1],
-        "timestamp": "2026-11-20T09:58:00.519Z",
-    }, {"fields": null}]);
-    let embeds = Embed::read_all(sent).expect("embeds");
-    let kept = json!([{
-        "type": "rich", "title": "t", "color": 255, "fields": [{"name": "n", "value": "v", "inline": false}],
-        "footer": {"text": "f"}, "image": {"url": "https://x/y.png"}, "timestamp": "2026-11-20T09:58:00.519Z",
-    }, {"type": "rich"}]);
-    assert_eq!(serde_json::from_str::<Value>(&Embed::stored(&embeds)).expect("JSON"), kept);
-    assert_eq!(Embed::stored(&[]), "");
-}
-
-#[test]
-fn embeds_that_are_wrong_are_refused_at_the_place() {
-    let long = |n: usize| "x".repeat(n);
-    let cases = [
-        (json!({}), ""),
-        (json!([7]), "0"),
-        (json!([{}, {"title": 7}]), "1"),
-        (json!(vec![json!({}); 11]), ""),
-        (json!([{"title": long(257)}]), "0.title"),
-        (json!([{"description": long(4_097)}]), "0.description"),
-        (json!([{"url": "javascript:x"}]), "0.url"),
-        (json!([{"timestamp": "yesterday"}]), "0.timestamp"),
-        (json!([{"color": 16_777_216}]), "0.color"),
-        (json!([{"fields": [{"name": "n", "value": "v"}, {"name": long(257), "value": "v"}]}]), "0.fields.1.name"),
-        (json!([{"fields": vec![json!({"name": "n", "value": "v"}); 26]}]), "0.fields"),
-        (json!([{"description": long(4_000)}, {"description": long(2_001)}]), ""),
-    ];
-    for (sent, path) in cases {
-        let fault = Embed::read_all(sent.clone()).expect_err("refused");
-        assert_eq!(fault.path, path, "{sent} {fault:?}");
-    }
 }

@@ -1,22 +1,19 @@
 //! How a connection gets its session: a new one, or the one it had.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::{SentType, SocketError};
 use clarion_observability::{Span, span};
 use tokio::sync::oneshot;
 
-use super::{Connection, Flow};
+use super::{ANSWER_WITHIN, Connection, Flow};
 use crate::accounts::{Account, AuthError};
 use crate::conversation::{Identify, Resume, Violation};
 use crate::frame::{CloseCode, Dispatch, INVALID_SESSION};
 use crate::hub::{OpenRequest, Seat};
 use crate::session_id::Place;
 use crate::shard::{Command, Resumption};
-
-/// Longest wait for the hub or a shard to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 impl Connection {
     /// Op 2.

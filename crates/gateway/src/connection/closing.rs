@@ -8,7 +8,8 @@ use super::wire::Incoming;
 use super::{Connection, Flow};
 use crate::conversation::Violation;
 use crate::frame::CloseCode;
-use crate::shard::{Command, Signal};
+use crate::outbox::Outbox;
+use crate::shard::{Command, Signal, Written, write};
 
 /// Longest wait for a socket to take what is written outside a session.
 const WRITE_WITHIN: Duration = Duration::from_secs(2);
@@ -39,13 +40,39 @@ impl Connection {
         tokio::time::timeout(WRITE_WITHIN, all).await.unwrap_or(false)
     }
 
-    /// Closes with a code, waits a moment for the echo. The session, if there is one, may be resumed.
+    /// Writes what waited for a socket that is this connection's again. If it does not take that in time, it gets no more
+    /// than the rest of the frame that was begun. False: it is gone, or takes not even that.
+    pub(super) async fn write_waiting(&self, mut outbox: Outbox) -> bool {
+        let all = tokio::time::timeout(WRITE_WITHIN, self.write_frames(&mut outbox)).await;
+        if let Ok(written) = all {
+            return written;
+        }
+        outbox.keep_begun();
+        tokio::time::timeout(WRITE_WITHIN, self.write_frames(&mut outbox)).await.unwrap_or(false)
+    }
+
+    async fn write_frames(&self, outbox: &mut Outbox) -> bool {
+        loop {
+            match write(&self.link, outbox, &self.gate.metrics) {
+                Written::Everything => return true,
+                Written::Blocked => {
+                    if self.link.stream().writable().await.is_err() {
+                        return false;
+                    }
+                }
+                Written::Broken => return false,
+            }
+        }
+    }
+
+    /// Closes with a code once the client has what waits for it, and waits a moment for the echo. The session, if there is
+    /// one, may be resumed.
     pub(super) async fn close(&mut self, violation: Violation) {
-        let Some(rest) = self.ask_back(false).await else { return };
+        let Some(waiting) = self.ask_back(false).await else { return };
         self.wire.close(&self.link, violation);
         let frame = self.wire.take_replies();
         self.gate.metrics.messages_sent.with(SentType::Close).increment(1);
-        if self.write(&rest).await && self.write(&frame).await {
+        if self.write_waiting(waiting).await && self.write(&frame).await {
             let _ = tokio::time::timeout(ECHO_WITHIN, self.echo()).await;
         }
     }
@@ -54,10 +81,11 @@ impl Connection {
     pub(super) async fn answer_close(&mut self, code: Option<CloseCode>) -> Flow {
         let echo = self.wire.take_replies();
         let done = code.is_some_and(CloseCode::ends_session);
-        if let Some(rest) = self.ask_back(done).await
-            && self.write(&rest).await
-        {
-            self.write(&echo).await;
+        if let Some(mut waiting) = self.ask_back(done).await {
+            waiting.keep_begun();
+            if self.write_waiting(waiting).await {
+                self.write(&echo).await;
+            }
         }
         Flow::End
     }
@@ -69,22 +97,22 @@ impl Connection {
         Flow::End
     }
 
-    /// Has the shard give the socket back; answers what must be written first. `None`: no answer, so nothing can be.
-    async fn ask_back(&mut self, end: bool) -> Option<Vec<u8>> {
+    /// Has the shard give the socket back; answers what is to be written first. `None`: no answer, so nothing can be.
+    async fn ask_back(&mut self, end: bool) -> Option<Outbox> {
         if self.seat.is_none() {
-            return Some(Vec::new());
+            return Some(Outbox::new(0));
         }
         let answer = async {
             self.tell(|seat, link| Command::Detach { seat, link, end }).await;
             loop {
                 if let Signal::Handback(handback) = self.link.signal().await {
-                    return handback.bytes;
+                    return handback.outbox;
                 }
             }
         };
-        let rest = tokio::time::timeout(HANDBACK_WITHIN, answer).await.ok();
+        let waiting = tokio::time::timeout(HANDBACK_WITHIN, answer).await.ok();
         self.seat = None;
-        rest
+        waiting
     }
 
     /// Reads until the client has closed, too. What it says until then is of no interest.

@@ -1,8 +1,12 @@
 //! The bodies of what clients send, read leniently: libraries differ in what they add and how they write ids.
 
+use std::collections::BTreeMap;
+
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::presence::{Activity, Presence, Status};
 use clarion_model::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Violation;
@@ -13,7 +17,7 @@ use crate::intents::Intents;
 const ACTIVITIES: usize = 5;
 const ACTIVITY_TEXT: usize = 128;
 const NONCE_BYTES: usize = 32;
-/// Most members asked for by id at once.
+/// Most members asked for by id at once. Of more, the first are answered; the others are not even said to be missing.
 const USER_IDS: usize = 100;
 
 /// A client starts a session.
@@ -49,6 +53,25 @@ pub(crate) struct MembersRequest {
     pub(crate) nonce: Option<String>,
 }
 
+/// The fields of an object, each read by itself: what one of them has in it does not spoil the others.
+#[derive(Default)]
+struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Fields<'a> {
+    fn of(object: &'a str) -> Option<Self> {
+        serde_json::from_str(object).ok().map(Self)
+    }
+
+    fn raw(&self, field: &str) -> Option<&'a str> {
+        self.0.get(field).map(|value| value.get())
+    }
+
+    /// The field, if it is there and can be read as this.
+    fn get<T: Deserialize<'a>>(&self, field: &str) -> Option<T> {
+        serde_json::from_str(self.raw(field)?).ok()
+    }
+}
+
 impl std::fmt::Debug for Identify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identify").field("intents", &self.intents).field("shard", &self.shard).finish_non_exhaustive()
@@ -62,35 +85,41 @@ impl std::fmt::Debug for Resume {
 }
 
 pub(super) fn identify(d: &str, wall: Timestamp) -> Result<Identify, Violation> {
-    let d = object(d).ok_or(NOT_A_PAYLOAD)?;
-    let token = d.get("token").and_then(Value::as_str).ok_or(NOT_A_PAYLOAD)?.to_owned();
-    let intents = d.get("intents").and_then(Value::as_u64).and_then(Intents::new);
+    let d = Fields::of(d).ok_or(NOT_A_PAYLOAD)?;
+    let token = d.get("token").ok_or(Violation { code: CloseCode::AUTHENTICATION_FAILED, reason: "no token" })?;
+    let intents = d.get("intents").and_then(Intents::new);
     let intents = intents.ok_or(Violation { code: CloseCode::INVALID_INTENTS, reason: "invalid intents" })?;
-    let shard = match d.get("shard") {
-        None | Some(Value::Null) => Some((0, 1)),
-        Some(value) => shard(value),
+    let shard = match d.raw("shard") {
+        None | Some("null") => Some((0, 1)),
+        Some(_) => d.get("shard").filter(|(which, of)| which < of),
     };
     let shard = shard.ok_or(Violation { code: CloseCode::INVALID_SHARD, reason: "invalid shard" })?;
-    let presence = match d.get("presence") {
-        Some(Value::Object(p)) => presence_of(p, wall),
-        _ => Presence { status: Status::Online, activities: Vec::new() },
-    };
+    let presence = presence(d.raw("presence").unwrap_or_default(), wall);
     Ok(Identify { token, intents, shard, presence })
 }
 
 /// `None` for what has the form of a request but names no place in a session.
 pub(super) fn resume(d: &str) -> Result<Option<Resume>, Violation> {
-    let d = object(d).ok_or(NOT_A_PAYLOAD)?;
-    let token = d.get("token").and_then(Value::as_str).ok_or(NOT_A_PAYLOAD)?.to_owned();
-    let session_id = d.get("session_id").and_then(Value::as_str);
-    let sequence = d.get("seq").and_then(Value::as_u64);
-    let resume = session_id.zip(sequence);
-    Ok(resume.map(|(id, sequence)| Resume { token, session_id: id.to_owned(), sequence }))
+    let d = Fields::of(d).ok_or(NOT_A_PAYLOAD)?;
+    let token = d.get("token").ok_or(NOT_A_PAYLOAD)?;
+    let place = d.get("session_id").zip(d.get("seq"));
+    Ok(place.map(|(session_id, sequence)| Resume { token, session_id, sequence }))
 }
 
 /// Never fails: libraries disagree about nearly every field of it.
 pub(super) fn presence(d: &str, wall: Timestamp) -> Presence {
-    object(d).map_or_else(|| Presence { status: Status::Online, activities: Vec::new() }, |d| presence_of(&d, wall))
+    let d = Fields::of(d).unwrap_or_default();
+    let status = match d.get::<String>("status").as_deref() {
+        Some("idle") => Status::Idle,
+        Some("dnd") => Status::Dnd,
+        Some("offline" | "invisible") => Status::Offline,
+        _ => Status::Online,
+    };
+    let listed = d.get::<Vec<&RawValue>>("activities").unwrap_or_default();
+    // The field of before there could be several.
+    let game = d.raw("game");
+    let all = listed.into_iter().map(RawValue::get).chain(game);
+    Presence { status, activities: all.filter_map(|a| activity(a, wall)).take(ACTIVITIES).collect() }
 }
 
 pub(super) fn members(d: &str) -> Option<MembersRequest> {
@@ -129,33 +158,15 @@ fn id(value: &Value) -> Option<u64> {
     }
 }
 
-fn shard(value: &Value) -> Option<(u32, u32)> {
-    let [which, of] = value.as_array()?.as_slice() else { return None };
-    let (which, of) = (u32::try_from(which.as_u64()?).ok()?, u32::try_from(of.as_u64()?).ok()?);
-    (which < of).then_some((which, of))
-}
-
-fn presence_of(d: &Map<String, Value>, wall: Timestamp) -> Presence {
-    let status = match d.get("status").and_then(Value::as_str) {
-        Some("idle") => Status::Idle,
-        Some("dnd") => Status::Dnd,
-        Some("offline" | "invisible") => Status::Offline,
-        _ => Status::Online,
-    };
-    let listed = d.get("activities").and_then(Value::as_array).into_iter().flatten();
-    // The field of before there could be several.
-    let activities = listed.chain(d.get("game")).filter_map(|a| activity(a, wall)).take(ACTIVITIES).collect();
-    Presence { status, activities }
-}
-
-fn activity(value: &Value, wall: Timestamp) -> Option<Activity> {
-    let text = |field| value.get(field).and_then(Value::as_str).map(|s| s.chars().take(ACTIVITY_TEXT).collect());
+fn activity(activity: &str, wall: Timestamp) -> Option<Activity> {
+    let fields = Fields::of(activity)?;
+    let text = |field| fields.get::<String>(field).map(|s| s.chars().take(ACTIVITY_TEXT).collect());
     Some(Activity {
         name: text("name")?,
-        kind: value.get("type").and_then(Value::as_u64).and_then(|k| u8::try_from(k).ok()).unwrap_or_default(),
+        kind: fields.get("type").unwrap_or_default(),
         state: text("state"),
         url: text("url"),
-        created_at_ms: value.get("created_at").and_then(Value::as_u64).unwrap_or(wall.as_millis()),
+        created_at_ms: fields.get("created_at").unwrap_or(wall.as_millis()),
     })
 }
 
@@ -179,8 +190,9 @@ mod tests {
         let full = full.expect("accepted");
         assert_eq!((full.shard, full.intents.0, full.presence.status), ((1, 2), 513, Status::Dnd));
         assert_eq!(full.presence.activities[0].created_at_ms, 5);
-        assert_eq!(refused(r#"{"intents":1}"#), 4002);
-        assert_eq!(refused(r#"{"token":7,"intents":1}"#), 4002);
+        assert_eq!(refused(r#"{"intents":1}"#), 4004);
+        assert_eq!(refused(r#"{"token":7,"intents":1}"#), 4004);
+        assert_eq!(refused("[]"), 4002);
         assert_eq!(refused(r#"{"token":"t"}"#), 4013);
         assert_eq!(refused(r#"{"token":"t","intents":-1}"#), 4013);
         assert_eq!(refused(r#"{"token":"t","intents":1099511627776}"#), 4013);
@@ -194,6 +206,29 @@ mod tests {
         let p = presence(r#"{"status":"online","game":{"name":"chess","type":0,"timestamps":{}},"since":0.0}"#, WALL);
         assert_eq!((p.status, p.activities.len()), (Status::Online, 1));
         assert_eq!(presence("17", WALL).status, Status::Online);
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_presence_is_left_out() {
+        let broken = r#"{"status":"idle","since":1e999,"x":"\udfff","activities":[{"name":"\ud800"},7,{"name":"n","state":"\ud800"}]}"#;
+        let p = presence(broken, WALL);
+        assert_eq!((p.status, p.activities.len()), (Status::Idle, 1));
+        assert_eq!((p.activities[0].name.as_str(), &p.activities[0].state), ("n", &None));
+        let identify =
+            identify(&format!(r#"{{"token":"t","intents":1,"presence":{broken}}}"#), WALL).expect("accepted");
+        assert_eq!(identify.presence, p);
+        for odd in ["null", "7", r#"{"\ud800":1}"#, r#""\ud800""#] {
+            let d = format!(r#"{{"token":"t","intents":1,"presence":{odd}}}"#);
+            let identify = super::identify(&d, WALL).expect("accepted");
+            assert_eq!(identify.presence.status, Status::Online, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_first_hundred_ids_are_looked_up() {
+        let ids: Vec<u64> = (1..=150).collect();
+        let m = members(&serde_json::json!({"guild_id": 1, "user_ids": ids}).to_string()).expect("a request");
+        assert_eq!(m.user_ids, Some((1..=100).map(UserId).collect()));
     }
 
     #[test]

@@ -41,8 +41,9 @@ pub(super) fn message(created: bool, view: &MessageView, guild: &GuildState, var
     let shown = Shown {
         viewer: None,
         guild: Some(guild),
-        nonce: variant == Variant::Author,
-        stripped: variant == Variant::Stripped,
+        nonce: matches!(variant, Variant::Author | Variant::AuthorAlone),
+        stripped: matches!(variant, Variant::Stripped | Variant::Answered),
+        answered_stripped: matches!(variant, Variant::Stripped | Variant::FullAlone | Variant::AuthorAlone),
     };
     if created { dispatch::message_create(view, shown) } else { dispatch::message_update(view, shown) }
 }

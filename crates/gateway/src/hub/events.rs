@@ -138,6 +138,9 @@ impl Hub {
                 self.metrics.follow_restarts.increment(1);
                 self.streams.ask(stream, Request::Unfollow(key.into()));
                 self.streams.ask(stream, Request::Follow(v1::FollowKey { key: Some(key.into()), after }));
+                if let Key::Guild(id) = key {
+                    self.tell_presences(id);
+                }
                 return;
             }
             Step::Apply => {}

@@ -9,7 +9,7 @@ use std::time::Instant;
 use clarion_model::event::{GuildEvent, Transient};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
-use clarion_model::message::MessageView;
+use clarion_model::message::{Message, MessageView};
 use clarion_model::presence::{Presence, Status};
 use clarion_model::time::Timestamp;
 use clarion_observability::metric::ChannelType;
@@ -182,21 +182,19 @@ impl GuildEntry {
         if cohorts.is_empty() {
             return None;
         }
-        let seats_of = |user: UserId| self.by_user.get(&user).into_iter().flatten().copied();
-        // Who is mentioned and who wrote it read it whatever they asked for.
-        let mut exceptions: BTreeMap<Seat, Variant> =
-            message.mentions.iter().flat_map(|user| seats_of(user.id)).map(|seat| (seat, Variant::Full)).collect();
-        let own = if created && message.nonce.is_some() { Variant::Author } else { Variant::Full };
-        exceptions.extend(seats_of(message.author.id).map(|seat| (seat, own)));
+        let with_nonce = created && message.nonce.is_some();
+        let exceptions: BTreeMap<Seat, Variant> = concerned(view)
+            .filter_map(|user| self.by_user.get(&user))
+            .flatten()
+            .filter_map(|seat| Some((*seat, variant_for(self.listeners.get(seat)?, view, with_nonce))))
+            .collect();
         let name = if created { "MESSAGE_CREATE" } else { "MESSAGE_UPDATE" };
-        let mut variants =
-            Variants::default().with(Variant::Full, encode::message(created, view, &state, Variant::Full));
-        if cohorts.iter().any(|c| !c.stripped.is_empty()) {
-            variants = variants.with(Variant::Stripped, encode::message(created, view, &state, Variant::Stripped));
-        }
-        if own == Variant::Author && seats_of(message.author.id).next().is_some() {
-            variants = variants.with(Variant::Author, encode::message(created, view, &state, Variant::Author));
-        }
+        let stripped = cohorts.iter().any(|c| !c.stripped.is_empty()).then_some(Variant::Stripped);
+        let needed = [Variant::Full].into_iter().chain(stripped).chain(exceptions.values().copied());
+        let variants = needed.fold(Variants::default(), |made, variant| match made.has(variant) {
+            true => made,
+            false => made.with(variant, encode::message(created, view, &state, variant)),
+        });
         let public = is_public(&state, message.channel_id);
         let channel = if public { ChannelType::Public } else { ChannelType::Private };
         Some(Outgoing {
@@ -269,5 +267,28 @@ impl GuildEntry {
         if let Some(state) = &mut self.state {
             Arc::make_mut(state).apply(event);
         }
+    }
+}
+
+/// Whoever reads a message, or the one it answers, whatever they asked for: who wrote it and who is mentioned.
+fn concerned(view: &MessageView) -> impl Iterator<Item = UserId> {
+    let messages = [Some(&view.message), view.referenced.as_deref().map(|answered| &answered.message)];
+    messages.into_iter().flatten().flat_map(|said| said.mentions.iter().chain([&said.author]).map(|user| user.id))
+}
+
+/// The encoding of a message for one of the concerned.
+fn variant_for(listener: &Listener, view: &MessageView, with_nonce: bool) -> Variant {
+    let (user, asked) = (listener.user, listener.intents.contains(Intents::MESSAGE_CONTENT));
+    let reads =
+        |said: &Message| asked || said.author.id == user || said.mentions.iter().any(|mentioned| mentioned.id == user);
+    let answered = view.referenced.as_deref().is_none_or(|answered| reads(&answered.message));
+    let nonce = with_nonce && view.message.author.id == user;
+    match (reads(&view.message), answered) {
+        (true, true) if nonce => Variant::Author,
+        (true, true) => Variant::Full,
+        (true, false) if nonce => Variant::AuthorAlone,
+        (true, false) => Variant::FullAlone,
+        (false, true) => Variant::Answered,
+        (false, false) => Variant::Stripped,
     }
 }

@@ -1,4 +1,7 @@
 //! The answer to op 8: members of a guild by the beginning of their name or by id, in pieces. Pure.
+//!
+//! By id and by name everybody can be looked up. Who asks for all at once and did not ask to hear of members gets its own
+//! user alone. Presences are for those who asked to hear of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +13,8 @@ use clarion_model::presence::Presence;
 use crate::api::dispatch::{self, MembersChunk};
 use crate::conversation::MembersRequest;
 use crate::frame::Dispatch;
+use crate::intents::Intents;
+use crate::visibility::Listener;
 
 /// Most answers to a query by name; without one, all members are answered.
 const BY_NAME: usize = 100;
@@ -18,9 +23,11 @@ const BY_NAME: usize = 100;
 pub(super) fn answer(
     guild: &GuildState,
     presences: &BTreeMap<UserId, Presence>,
+    asking: Listener,
     request: &MembersRequest,
 ) -> Vec<Dispatch> {
-    let (members, not_found) = find(guild, request);
+    let (members, not_found) = find(guild, asking, request);
+    let with_presences = request.presences && asking.intents.contains(Intents::GUILD_PRESENCES);
     let size = MEMBER_PAGE as usize;
     let count = members.len().div_ceil(size).max(1);
     (0..count)
@@ -33,14 +40,14 @@ pub(super) fn answer(
                 index,
                 count,
                 not_found: if index == 0 { not_found.clone() } else { Vec::new() },
-                presences: request.presences.then_some(present),
+                presences: with_presences.then_some(present),
                 nonce: request.nonce.as_deref(),
             })
         })
         .collect()
 }
 
-fn find<'a>(guild: &'a GuildState, request: &MembersRequest) -> (Vec<&'a Member>, Vec<UserId>) {
+fn find<'a>(guild: &'a GuildState, asking: Listener, request: &MembersRequest) -> (Vec<&'a Member>, Vec<UserId>) {
     if let Some(ids) = &request.user_ids {
         let ids: BTreeSet<_> = ids.iter().copied().collect();
         let (found, missing): (Vec<UserId>, Vec<UserId>) =
@@ -54,7 +61,10 @@ fn find<'a>(guild: &'a GuildState, request: &MembersRequest) -> (Vec<&'a Member>
         (false, 0) => BY_NAME,
         (false, limit) => limit.min(BY_NAME),
     };
-    let matching = guild.members.values().filter(|m| {
+    let everybody = !query.is_empty() || asking.intents.contains(Intents::GUILD_MEMBERS);
+    let own = guild.members.get(&asking.user).filter(|_| !everybody);
+    let searched = guild.members.values().filter(|_| everybody).chain(own);
+    let matching = searched.filter(|m| {
         let names = [Some(&m.user.username), m.user.global_name.as_ref(), m.nick.as_ref()];
         query.is_empty() || names.into_iter().flatten().any(|name| name.to_lowercase().starts_with(&query))
     });
@@ -67,6 +77,8 @@ mod tests {
     use crate::hub::testing::guild;
     use clarion_model::id::GuildId;
 
+    const ASKING: Listener = Listener { user: UserId(1), intents: Intents::GUILD_MEMBERS };
+
     fn request(query: &str, limit: usize, user_ids: Option<Vec<UserId>>) -> MembersRequest {
         MembersRequest { guild_id: GuildId(1), query: query.into(), limit, user_ids, presences: true, nonce: None }
     }
@@ -74,19 +86,19 @@ mod tests {
     #[test]
     fn everybody_comes_in_pieces_of_a_thousand() {
         let state = guild(2_001, 0);
-        assert_eq!(answer(&state, &BTreeMap::new(), &request("", 0, None)).len(), 3);
-        assert_eq!(find(&state, &request("", 5, None)).0.len(), 5);
+        assert_eq!(answer(&state, &BTreeMap::new(), ASKING, &request("", 0, None)).len(), 3);
+        assert_eq!(find(&state, ASKING, &request("", 5, None)).0.len(), 5);
     }
 
     #[test]
     fn members_are_found_by_name_and_by_id() {
         let state = guild(20, 0);
         let first = state.members.values().next().expect("members");
-        let (found, _) = find(&state, &request(&first.user.username.to_uppercase(), 0, None));
+        let (found, _) = find(&state, ASKING, &request(&first.user.username.to_uppercase(), 0, None));
         assert!(found.iter().any(|m| m.user.id == first.user.id));
-        assert!(find(&state, &request("nobody", 0, None)).0.is_empty());
-        let (found, missing) = find(&state, &request("", 0, Some(vec![first.user.id, UserId(999_999)])));
+        assert!(find(&state, ASKING, &request("nobody", 0, None)).0.is_empty());
+        let (found, missing) = find(&state, ASKING, &request("", 0, Some(vec![first.user.id, UserId(999_999)])));
         assert_eq!((found.len(), missing), (1, vec![UserId(999_999)]));
-        assert_eq!(answer(&state, &BTreeMap::new(), &request("nobody", 0, None)).len(), 1);
+        assert_eq!(answer(&state, &BTreeMap::new(), ASKING, &request("nobody", 0, None)).len(), 1);
     }
 }

@@ -137,10 +137,11 @@ impl Hub {
 
     /// A session asks who is in a guild.
     pub(super) async fn request_members(&mut self, seat: Seat, request: &MembersRequest) {
-        let is_in = self.seats.get(seat).is_some_and(|o| o.guilds.contains(&request.guild_id));
-        let Some(entry) = self.guilds.get(&request.guild_id).filter(|_| is_in) else { return };
+        let Some(occupant) = self.seats.get(seat).filter(|o| o.guilds.contains(&request.guild_id)) else { return };
+        let Some(entry) = self.guilds.get(&request.guild_id) else { return };
         let Some(state) = &entry.state else { return };
-        let dispatches = members::answer(state, &entry.presences, request);
+        let asking = Listener { user: occupant.identity.user, intents: occupant.identity.intents };
+        let dispatches = members::answer(state, &entry.presences, asking, request);
         self.tell(seat.shard, Command::Push { seat: seat.seat, dispatches }).await;
     }
 

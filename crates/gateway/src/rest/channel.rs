@@ -20,6 +20,8 @@ use crate::api::error::Fault;
 
 /// Longest topic.
 const TOPIC: usize = 1_024;
+/// The last position. One library loses a whole guild over one that has more than 16 bits.
+const LAST: u16 = u16::MAX;
 /// The API's numbers of whom an exception is for.
 const ROLE: u64 = 0;
 const MEMBER: u64 = 1;
@@ -103,7 +105,7 @@ fn apply(form: &mut Form, channel: &mut Channel) {
         channel.topic = form.text("topic", TOPIC).filter(|topic| !topic.is_empty());
     }
     if let Some(position) = form.number("position") {
-        channel.position = u32::try_from(position).unwrap_or(u32::MAX);
+        channel.position = u32::from(u16::try_from(position).unwrap_or(LAST));
     }
     if form.names("parent_id") {
         channel.parent_id = form.id("parent_id").map(ChannelId);

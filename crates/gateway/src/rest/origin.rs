@@ -50,7 +50,7 @@ pub(super) fn new_snowflake() -> u64 {
 }
 
 /// The host a client asked, if it can stand in a URL.
-pub(super) fn host(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
     (!host.is_empty() && host.bytes().all(fits)).then_some(host)

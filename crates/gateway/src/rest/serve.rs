@@ -1,11 +1,9 @@
 //! The way of every request: traced, authenticated, limited, carried out, answered, counted.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -15,7 +13,6 @@ use clarion_model::user::User;
 use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::{SendError, Status};
 use clarion_observability::{ClientIp, Instrument, Origin, Span, TraceContext, span};
-use http_body_util::LengthLimitError;
 
 use super::Shared;
 use super::answer::Answered;
@@ -24,6 +21,7 @@ use super::limits::{Beyond, Counted, write_retry};
 use super::operation::{Class, Handler, Operation};
 use super::origin::{self, ClientAddress, REQUEST_ID};
 use super::refusal::Refusal;
+use super::upload::Upload;
 use crate::accounts::AuthError;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -102,20 +100,27 @@ impl Asked {
 }
 
 impl Visit {
+    /// The answer is made first and given when the body is read: only then is the connection free for the next request.
     async fn run(mut self, asked: Asked, request: Request) -> Response {
+        let until = tokio::time::Instant::now() + self.shared.state.config.request_timeout();
+        let (parts, body) = request.into_parts();
+        let mut upload = Upload::new(body);
         let answered = match &asked {
             Asked::Operation(operation) => {
-                let within = self.shared.state.config.request_timeout();
-                let carried_out = tokio::time::timeout(within, self.carry_out(operation, request)).await;
+                let carried_out = tokio::time::timeout_at(until, self.carry_out(operation, parts, &mut upload)).await;
                 carried_out.unwrap_or(Err(Refusal::TIMED_OUT))
             }
             Asked::Nothing(refusal) => self.count_open().and(Err(refusal.clone())),
         };
-        self.finish(asked.operation(), answered)
+        let mut response = self.finish(asked.operation(), answered);
+        let is_read = upload.discard(until).await;
+        if !is_read || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
-    async fn carry_out(&mut self, operation: &'static Operation, request: Request) -> Answered {
-        let (mut parts, body) = request.into_parts();
+    async fn carry_out(&mut self, operation: &'static Operation, mut parts: Parts, upload: &mut Upload) -> Answered {
         let handler = match operation.handler {
             Handler::Known(handler) => handler,
             Handler::Open(handler) => {
@@ -127,9 +132,11 @@ impl Visit {
         let path = path(&mut parts).await?;
         let standing = self.shared.limits.user(Instant::now(), user.id, operation, path.major(), &mut self.counted);
         standing.map_err(|beyond| self.beyond(beyond))?;
+        let config = &self.shared.state.config;
         let body = match operation.method {
             "GET" | "DELETE" => Bytes::new(),
-            _ => self.body(&parts.headers, body).await?,
+            // A client that is slow to say what it wants has not been served slowly.
+            _ => upload.read(config.body_bytes, config.request_timeout() / 2).await?,
         };
         let call = Call {
             shared: self.shared.clone(),
@@ -162,22 +169,6 @@ impl Visit {
                 Err(Refusal::UNAUTHORIZED)
             }
             Err(error @ AuthError::Unavailable) => Err(Refusal::unavailable(error.to_string())),
-        }
-    }
-
-    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-        let config = &self.shared.state.config;
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > config.body_bytes) {
-            return Err(Refusal::TOO_LARGE);
-        }
-        // A client that is slow to say what it wants has not been served slowly.
-        let within = config.request_timeout() / 2;
-        match tokio::time::timeout(within, to_bytes(body, config.body_bytes)).await {
-            Err(_) => Err(Refusal::BODY_TOO_SLOW),
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) if is_too_long(&error) => Err(Refusal::TOO_LARGE),
-            Ok(Err(_)) => Err(Refusal::BROKEN_OFF),
         }
     }
 
@@ -246,17 +237,6 @@ async fn path(parts: &mut Parts) -> Result<Path, Refusal> {
     // What does not decode to text names nothing.
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| Refusal::NOT_FOUND)?;
     Ok(Path(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn error_type(status: StatusCode) -> &'static str {

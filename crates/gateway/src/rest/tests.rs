@@ -6,6 +6,7 @@ mod peer;
 mod read;
 mod structure;
 mod telemetry;
+mod wire;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,6 +34,7 @@ struct Edge {
     router: Router,
     fake: Fake,
     capture: Capture,
+    host: Host,
     process: Option<Process>,
 }
 
@@ -92,7 +94,7 @@ impl Edge {
         let entry = Entry { public_url: None, max_concurrency: 16, session_start_limit: 1_000 };
         let telemetry = host.telemetry().clone();
         let router = router(State { directory, accounts, metrics, telemetry, config, entry });
-        Self { router, fake, capture, process: Some(process) }
+        Self { router, fake, capture, host, process: Some(process) }
     }
 
     /// Sends a request as it is.

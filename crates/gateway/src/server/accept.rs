@@ -1,5 +1,6 @@
 //! Accepting connections: not more than there may be, each served by a task of its own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use clarion_runtime::Host;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
@@ -20,6 +21,11 @@ use crate::rest::ClientAddress;
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a drain waits for the end of a request that has begun.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// What the kernel keeps for a client that does not read, besides what the outbox holds; sockets have it from their
+/// listener. Left to itself the kernel takes megabytes for each. Linux doubles it for its own bookkeeping.
+const SEND_BUFFER: u32 = 256 << 10;
+/// Connections that the kernel completes and keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
 /// After an error of accept, such as too many open files, which may pass.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -27,7 +33,19 @@ const BREATH: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// Where it was reached.
+    pub(crate) local: SocketAddr,
     pub(super) permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Listens for clients.
+pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart need not wait for the last connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts connections until the drain begins.
@@ -48,7 +66,9 @@ pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Ro
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = Peer { address, permit: Arc::new(permit) };
+                // Without an address of its own it is gone already.
+                let Ok(local) = stream.local_addr() else { continue };
+                let peer = Peer { address, local, permit: Arc::new(permit) };
                 host.spawn("http", serve(host.clone(), stream, routes.clone(), peer));
             }
             Err(_) => tokio::time::sleep(BREATH).await,
@@ -78,4 +98,38 @@ async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer) {
     }
     // Who has not finished a request by then is as good as gone.
     let _ = tokio::time::timeout(ENDED_WITHIN, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_kernel_keeps_for_a_client_is_bounded() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
+        let at = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
+        let (stream, _) = accepted.expect("a connection");
+        let socket = TcpSocket::from_std_stream(stream.into_std().expect("the socket"));
+        let kept = socket.send_buffer_size().expect("a size");
+        assert!((1..=2 * SEND_BUFFER).contains(&kept), "{kept}");
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_fills_no_more_than_that() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small one");
+        let at = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(socket.connect(at), listener.accept());
+        let (stream, _) = accepted.expect("a connection");
+        let (filler, mut taken) = ([0; 4 << 10], 0);
+        stream.writable().await.expect("writable");
+        while let Ok(count) = stream.try_write(&filler) {
+            taken += count;
+        }
+        assert!(taken < 1 << 20, "{taken}");
+        drop(client);
+    }
 }

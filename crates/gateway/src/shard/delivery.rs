@@ -20,11 +20,17 @@ pub(crate) enum Variant {
     Stripped,
     /// With the nonce its author gave.
     Author,
+    /// Everything but what people wrote in the message that it answers.
+    FullAlone,
+    /// That, with the nonce its author gave.
+    AuthorAlone,
+    /// What people wrote in the message that it answers, but not in itself.
+    Answered,
 }
 
 /// An event in each encoding that somebody needs.
 #[derive(Debug, Default)]
-pub(crate) struct Variants([Option<Dispatch>; 3]);
+pub(crate) struct Variants([Option<Dispatch>; 6]);
 
 /// One event for the sessions of one shard.
 #[derive(Debug)]
@@ -53,6 +59,11 @@ impl Variants {
     pub(crate) fn with(mut self, variant: Variant, dispatch: Dispatch) -> Self {
         self.0[variant as usize] = Some(dispatch);
         self
+    }
+
+    /// Whether the encoding was made.
+    pub(crate) fn has(&self, variant: Variant) -> bool {
+        self.0[variant as usize].is_some()
     }
 
     /// The encoding, or the full one when it was not made.

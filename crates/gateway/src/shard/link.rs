@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::conversation::Violation;
+use crate::outbox::Outbox;
 
 /// One connection's socket.
 #[derive(Debug)]
@@ -33,10 +34,10 @@ struct State {
 }
 
 /// The socket is the connection's again.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Handback {
-    /// To be written before anything else.
-    pub(crate) bytes: Vec<u8>,
+    /// To be written before anything else; at least the rest of a frame that was begun.
+    pub(crate) outbox: Outbox,
     pub(crate) then: Then,
 }
 
@@ -45,16 +46,18 @@ pub(crate) struct Handback {
 pub(crate) enum Then {
     /// Whatever it asked to have it back for.
     Yours,
-    /// Closes it.
+    /// Closes it once the client has what waits for it.
     Close(Violation),
-    /// Lets the client identify itself again.
-    StartOver,
+    /// Closes it at once: its client reads too slowly, or is somewhere else.
+    LetGo(Violation),
+    /// Tells the client with this payload that its session is over or left alone; it may identify itself again or resume.
+    StartOver(&'static [u8]),
     /// Drops it without a word.
     Drop,
 }
 
 /// What the shard wants of the connection.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Signal {
     /// Say when the socket can be written again.
     Blocked,
@@ -103,8 +106,8 @@ impl Link {
     }
 
     /// Shard: the socket is the connection's.
-    pub(crate) fn hand_back(&self, bytes: Vec<u8>, then: Then) {
-        self.state().handback = Some(Handback { bytes, then });
+    pub(crate) fn hand_back(&self, outbox: Outbox, then: Then) {
+        self.state().handback = Some(Handback { outbox, then });
         self.wake.notify_one();
     }
 

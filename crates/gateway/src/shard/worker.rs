@@ -118,7 +118,7 @@ impl Worker {
             }
             Command::Detach { seat, link, end } => {
                 if self.socket(seat, link).is_some() {
-                    self.detach(seat, Then::Yours, &[]);
+                    self.detach(seat, Then::Yours);
                     if end {
                         self.remove(seat);
                     }
@@ -134,7 +134,7 @@ impl Worker {
             Command::Stop => {}
             Command::CloseAll(why) => {
                 for seat in 0..self.seats.len() as u32 {
-                    self.detach(seat, Then::Close(why), &[]);
+                    self.detach(seat, Then::Close(why));
                 }
             }
         }
@@ -215,7 +215,7 @@ impl Worker {
         self.metrics.errors.with(SocketError::SlowConsumer).increment(1);
         let identity = self.seats.get(seat as usize).and_then(Option::as_ref).map(|s| s.identity.clone());
         let why = Violation { code: CloseCode::UNKNOWN_ERROR, reason: "reads too slowly" };
-        self.detach(seat, Then::Close(why), &[]);
+        self.detach(seat, Then::LetGo(why));
         let error = ErrorInfo { kind: "slow_consumer", detail: "outbox full".to_owned() };
         log::SLOW_CONSUMER_CLOSED.emit(Fields {
             session_id: identity.as_ref().map(|i| i.id.clone()),
@@ -232,9 +232,10 @@ impl Worker {
         entry.session.resume(resume.sequence).map(drop)?;
         // The client says that the socket it had is dead, whatever it looks like from here.
         let stolen = Violation { code: CloseCode::UNKNOWN_ERROR, reason: "session resumed elsewhere" };
-        self.detach(seat, Then::Close(stolen), &[]);
+        self.detach(seat, Then::LetGo(stolen));
         let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return Err(CannotResume::Unknown) };
         let mut socket = Socket::new(resume.link, self.limits.outbox_bytes);
+        self.totals.take_back_resumed(&mut entry.session, resume.sequence);
         for (frame, dispatch) in entry.session.resume(resume.sequence)? {
             self.metrics.messages_sent.with(dispatch.kind).increment(1);
             self.totals.queued += 1;
@@ -262,10 +263,10 @@ impl Worker {
 
     fn end(&mut self, seat: u32, why: End) {
         match why {
-            End::Invalid => self.detach(seat, Then::StartOver, INVALID_SESSION),
+            End::Invalid => self.detach(seat, Then::StartOver(INVALID_SESSION)),
             End::Revoked => {
                 let revoked = Violation { code: CloseCode::AUTHENTICATION_FAILED, reason: "token revoked" };
-                self.detach(seat, Then::Close(revoked), &[]);
+                self.detach(seat, Then::Close(revoked));
             }
         }
         self.remove(seat);
@@ -279,12 +280,10 @@ impl Worker {
         match operation {
             Operation::Reconnect => self.ask_one_to_reconnect(seat),
             Operation::Close(code) => {
-                self.detach(seat, Then::Close(Violation { code, reason: "closed by an operator" }), &[]);
+                self.detach(seat, Then::Close(Violation { code, reason: "closed by an operator" }));
             }
-            Operation::Drop => self.detach(seat, Then::Drop, &[]),
-            Operation::Invalidate { resumable: true } => {
-                self.detach(seat, Then::StartOver, RESUMABLE_SESSION);
-            }
+            Operation::Drop => self.detach(seat, Then::Drop),
+            Operation::Invalidate { resumable: true } => self.detach(seat, Then::StartOver(RESUMABLE_SESSION)),
             Operation::Invalidate { resumable: false } => self.end(seat, End::Invalid),
         }
         true
@@ -303,22 +302,19 @@ impl Worker {
         }
     }
 
-    /// Gives the socket back to its connection, with the rest of a begun frame and the payload `last` to write. The
-    /// session waits to be resumed.
-    fn detach(&mut self, seat: u32, then: Then, last: &'static [u8]) {
+    /// Gives the socket back to its connection, with what waits to be written. The session waits to be resumed.
+    fn detach(&mut self, seat: u32, then: Then) {
         let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return };
-        let Some(socket) = entry.socket.take() else { return };
+        let Some(mut socket) = entry.socket.take() else { return };
         let now = Instant::now();
         entry.session.detach(now);
         self.totals.queued -= socket.outbox.len() as i64;
         self.totals.waiting += 1;
         self.waiting.push_back((now, seat));
-        let mut bytes = socket.outbox.into_remainder();
-        if !last.is_empty() {
-            Frame::text(Bytes::from_static(last)).copy_to(0, &mut bytes);
-            self.metrics.messages_sent.with(SentType::InvalidSession).increment(1);
+        if matches!(then, Then::LetGo(_) | Then::Drop) {
+            socket.outbox.keep_begun();
         }
-        socket.link.hand_back(bytes, then);
+        socket.link.hand_back(socket.outbox, then);
     }
 
     /// Ends a session that has no socket.
@@ -373,7 +369,7 @@ impl Worker {
         for seat in 0..self.seats.len() as u32 {
             let socket = self.seats[seat as usize].as_ref().and_then(|s| s.socket.as_ref());
             if socket.is_some_and(|s| Arc::strong_count(&s.link) == 1) {
-                self.detach(seat, Then::Drop, &[]);
+                self.detach(seat, Then::Drop);
             }
         }
     }

@@ -62,6 +62,14 @@ impl Client {
         self.socket.send(message).await.expect("the socket takes it");
     }
 
+    /// Says all of it in one go.
+    pub(crate) async fn burst(&mut self, payloads: impl IntoIterator<Item = String>) {
+        for payload in payloads {
+            self.socket.feed(Message::text(payload)).await.expect("the socket takes it");
+        }
+        self.socket.flush().await.expect("the socket takes it");
+    }
+
     pub(crate) async fn got(&mut self) -> Got {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");

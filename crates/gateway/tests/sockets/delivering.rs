@@ -37,6 +37,37 @@ async fn content_is_for_those_who_asked_wrote_or_are_mentioned() {
 }
 
 #[tokio::test]
+async fn what_is_answered_is_for_those_who_may_read_that() {
+    let scene = Scene::new();
+    let tokens = scene.guild(&[1, 2, 3, 4, 5]);
+    let mut clients = Vec::new();
+    for (token, intents) in tokens.iter().zip([USUAL, NO_CONTENT, NO_CONTENT, NO_CONTENT, NO_CONTENT]) {
+        let mut client = Client::identified(scene.at, token, intents).await;
+        client.dispatch("GUILD_CREATE").await;
+        clients.push(client);
+    }
+    let GuildEvent::MessageCreate(mut answered) = message(1, 3, "question") else { unreachable!() };
+    answered.message.mentions.push(user(4));
+    let GuildEvent::MessageCreate(mut view) = message(2, 2, "answer") else { unreachable!() };
+    view.message.reply_to = Some(answered.message.id);
+    view.message.nonce = Some(Nonce::Text("n".into()));
+    view.referenced = Some(Box::new(answered));
+    scene.world.commit(GUILD, GuildEvent::MessageCreate(view));
+    let expected = [
+        ("answer", "question", json!(null)),
+        ("answer", "", json!("n")),
+        ("", "question", json!(null)),
+        ("", "question", json!(null)),
+        ("", "", json!(null)),
+    ];
+    for (client, (content, answered, nonce)) in clients.iter_mut().zip(expected) {
+        let got = client.dispatch("MESSAGE_CREATE").await;
+        let shown = (&got["d"]["content"], &got["d"]["referenced_message"]["content"], &got["d"]["nonce"]);
+        assert_eq!(shown, (&json!(content), &json!(answered), &nonce));
+    }
+}
+
+#[tokio::test]
 async fn channels_come_into_view_and_go_out_of_it() {
     let scene = Scene::new();
     let tokens = scene.guild(&[1, 2]);

@@ -1,6 +1,8 @@
 //! The gateway as clients meet it: over real sockets, before a fake of what is behind it.
 
+mod asking;
 mod client;
+mod closing;
 mod delivering;
 mod fake;
 mod operating;

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::client::{Client, Got};
+use crate::client::Client;
 use crate::{Scene, USUAL};
 
 #[tokio::test]
@@ -53,6 +54,7 @@ async fn who_breaks_the_protocol_is_told_how() {
         (r#"{"op":3,"d":{}}"#.to_owned(), 4003),
         (r#"{"op":99,"d":{}}"#.to_owned(), 4001),
         (json!({"op": 2, "d": {"token": "nonsense", "intents": 1}}).to_string(), 4004),
+        (json!({"op": 2, "d": {"intents": 1, "properties": {}}}).to_string(), 4004),
         (json!({"op": 2, "d": {"token": token, "intents": 1u64 << 40}}).to_string(), 4013),
         (json!({"op": 2, "d": {"token": token, "intents": 1, "shard": [3, 2]}}).to_string(), 4010),
     ];
@@ -114,34 +116,31 @@ async fn shards_share_the_guilds() {
 }
 
 #[tokio::test]
-async fn members_are_told_on_request() {
+async fn a_presence_in_broken_words_does_not_end_the_connection() {
     let scene = Scene::new();
-    let tokens = scene.guild(&[1, 2, 3]);
-    let mut client = Client::identified(scene.at, &tokens[0], 1).await;
+    let tokens = scene.guild(&[1]);
+    let presence = r#"{"status":"dnd","activities":[{"name":"\ud800","type":0}],"since":null,"afk":false}"#;
+    let mut client = Client::connect(scene.at).await;
+    client.op(10).await;
+    let identify = format!(r#"{{"op":2,"d":{{"token":"{}","intents":1,"presence":{presence}}}}}"#, tokens[0]);
+    client.send(Message::text(identify)).await;
+    client.dispatch("READY").await;
     client.dispatch("GUILD_CREATE").await;
-    let guild = crate::GUILD.0;
-    client.say(json!({"op": 8, "d": {"guild_id": guild, "query": "", "limit": 0, "nonce": "n"}})).await;
-    let chunk = client.dispatch("GUILD_MEMBERS_CHUNK").await;
-    assert_eq!(chunk["d"]["members"].as_array().map(Vec::len), Some(3));
-    assert_eq!((&chunk["d"]["chunk_count"], &chunk["d"]["nonce"]), (&json!(1), &json!("n")));
-    client.say(json!({"op": 8, "d": {"guild_id": [guild.to_string()], "user_ids": ["1000002", 5]}})).await;
-    let chunk = client.dispatch("GUILD_MEMBERS_CHUNK").await;
-    assert_eq!(
-        (&chunk["d"]["members"][0]["user"]["username"], &chunk["d"]["not_found"]),
-        (&json!("user2"), &json!(["5"]))
-    );
+    client.send(Message::text(format!(r#"{{"op":3,"d":{presence}}}"#))).await;
+    client.nothing_else().await;
 }
 
 #[tokio::test]
-async fn a_client_that_closes_gets_its_echo() {
+async fn a_host_that_is_none_is_not_where_one_resumes() {
     let scene = Scene::new();
     let tokens = scene.guild(&[1]);
-    for code in [1000, 4200] {
-        Client::identified(scene.at, &tokens[0], 0).await.close(code).await;
-        let mut client = Client::connect(scene.at).await;
+    for (host, told) in [("chat.example:81", "chat.example:81".to_owned()), ("evil/\"x", scene.at.to_string())] {
+        let mut request = format!("ws://{}/", scene.at).into_client_request().expect("a request");
+        request.headers_mut().insert("host", host.parse().expect("a header's value"));
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("a socket");
+        let mut client = Client { socket, session: String::new(), seen: 0 };
         client.op(10).await;
-        client.close(code).await;
+        client.identify(&tokens[0], 0).await;
+        assert_eq!(client.dispatch("READY").await["d"]["resume_gateway_url"], format!("ws://{told}"));
     }
-    let mut client = Client::connect(scene.at).await;
-    assert!(matches!(client.got().await, Got::Payload(_)));
 }

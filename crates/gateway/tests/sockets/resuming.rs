@@ -44,6 +44,32 @@ async fn what_was_missed_is_repeated_in_order() {
 }
 
 #[tokio::test]
+async fn every_replay_ends_with_its_own_resumed_and_has_no_other() {
+    let scene = Scene::new();
+    let tokens = scene.guild(&[1, 2]);
+    let mut client = Client::identified(scene.at, &tokens[0], USUAL).await;
+    client.dispatch("GUILD_CREATE").await;
+    scene.world.commit(GUILD, message(1, 2, "one"));
+    client.dispatch("MESSAGE_CREATE").await;
+    let session = client.session.clone();
+    for _ in 0..3 {
+        client = reconnect(&scene, &tokens[0], &session, 2).await;
+        client.dispatch("MESSAGE_CREATE").await;
+        client.dispatch("RESUMED").await;
+        client.nothing_else().await;
+    }
+    scene.world.commit(GUILD, message(2, 2, "two"));
+    assert_eq!(client.dispatch("MESSAGE_CREATE").await["s"], 5);
+    // Numbers are never given anew: that of the RESUMED before the message is passed over.
+    client = reconnect(&scene, &tokens[0], &session, 2).await;
+    client.dispatch("MESSAGE_CREATE").await;
+    client.seen = 4;
+    client.dispatch("MESSAGE_CREATE").await;
+    client.dispatch("RESUMED").await;
+    client.nothing_else().await;
+}
+
+#[tokio::test]
 async fn a_resume_takes_the_session_from_a_socket_that_seems_open() {
     let scene = Scene::new();
     let tokens = scene.guild(&[1, 2]);

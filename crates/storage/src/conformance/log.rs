@@ -7,12 +7,13 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use super::{Ids, Owner, channel, create, message, view};
-use crate::{LogPage, Stores, Tail};
+use crate::{CommitError, LogPage, Stores, Tail};
 
 pub(super) async fn rules(stores: &Stores, ids: &mut Ids) {
     an_empty_log_ends_at_the_start(stores, ids).await;
     rows_come_with_their_entries(stores, ids).await;
     batches_of_a_key_keep_their_order(stores, ids).await;
+    a_log_has_no_holes(stores, ids).await;
     a_batch_written_again_counts_once(stores, ids).await;
     a_tail_remembers_ids_of_what_is_gone(stores, ids).await;
     a_log_is_read_in_pages(stores, ids).await;
@@ -64,6 +65,22 @@ async fn batches_of_a_key_keep_their_order(stores: &Stores, ids: &mut Ids) {
     assert!(written.iter().all(Result::is_ok));
     let last = stores.messages.get(place, id).await.unwrap().unwrap();
     assert_eq!(last.message.content, "100");
+}
+
+async fn a_log_has_no_holes(stores: &Stores, ids: &mut Ids) {
+    let mut owner = Owner::of(stores, ids.guild()).await;
+    let place = ids.channel();
+    let mut event = || create(message(place, ids.message(), "x"));
+    let mut written = owner.write(vec![event()]).await;
+    let refused = owner.batch(vec![Event::Guild(event())]);
+    // It was on its way when the one before it was refused.
+    let behind = owner.batch(vec![Event::Guild(event())]);
+    assert_eq!(stores.logs.commit(behind.clone()).await, Err(CommitError::Full));
+    for batch in [refused, behind] {
+        assert_eq!(stores.logs.commit(batch.clone()).await, Ok(()));
+        written.extend(batch.entries);
+    }
+    assert_eq!(owner.log().await, written);
 }
 
 async fn a_batch_written_again_counts_once(stores: &Stores, ids: &mut Ids) {

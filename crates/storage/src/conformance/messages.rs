@@ -170,7 +170,7 @@ async fn a_deleted_message_takes_its_reactions_along(stores: &Stores, ids: &mut 
 async fn a_nonce_finds_its_message(stores: &Stores, ids: &mut Ids) {
     let mut owner = Owner::of(stores, ids.guild()).await;
     let (place, other, author, somebody) = (ids.channel(), ids.channel(), ids.user(), ids.user());
-    let nonces = [Nonce::Text("1".into()), Nonce::Number(1), Nonce::Number(-1), Nonce::Text(String::new())];
+    let nonces = [Nonce::Text("1".into()), Nonce::Text("01".into()), Nonce::Number(-1), Nonce::Text(String::new())];
     let mut made = Vec::new();
     for nonce in nonces.clone() {
         let id = ids.message();
@@ -184,6 +184,12 @@ async fn a_nonce_finds_its_message(stores: &Stores, ids: &mut Ids) {
         assert_eq!(stores.messages.by_nonce(place, somebody, nonce).await, Ok(None));
     }
     assert_eq!(stores.messages.by_nonce(place, author, &Nonce::Text("2".into())).await, Ok(None));
+    // A number is what it is as text.
+    for (text, number) in [("1", 1), ("-1", -1)] {
+        let as_text = stores.messages.by_nonce(place, author, &Nonce::Text(text.into())).await.unwrap();
+        assert!(as_text.is_some());
+        assert_eq!(stores.messages.by_nonce(place, author, &Nonce::Number(number)).await, Ok(as_text));
+    }
 }
 
 async fn an_old_nonce_is_forgotten(stores: &Stores, ids: &mut Ids) {

@@ -81,6 +81,8 @@ async fn a_guild_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
         GuildEvent::RolePut(role(helper, "renamed")),
         GuildEvent::GuildPut(sold),
         GuildEvent::RoleDelete(helper),
+        // Of the members who had it, one is put again and one is not.
+        GuildEvent::MemberPut(member(guest, Vec::new())),
         GuildEvent::MemberRemove(user(guest)),
         GuildEvent::ChannelDelete(closed),
     ];
@@ -91,6 +93,7 @@ async fn a_guild_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
         assert_eq!(stored(stores, id).await, state, "after {event:?}");
     }
     assert_eq!(state.channels[&place].last_message_id, Some(second));
+    assert_eq!(state.members[&founder].roles, []);
     // A channel that is put again keeps its newest message, even if whoever put it did not know.
     owner.write(vec![GuildEvent::ChannelPut(renamed.clone())]).await;
     renamed.last_message_id = Some(second);

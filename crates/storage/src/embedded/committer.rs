@@ -157,10 +157,17 @@ impl Committer {
                 Work::Commit { staged: batch, answer } => {
                     let (slot, epoch) = (batch.slot(), batch.epoch);
                     let owner = self.epoch(slot);
-                    if full || owner != epoch {
-                        let error = if owner == epoch { CommitError::Full } else { CommitError::Fenced(owner) };
-                        due.push(Due::Refused { error, answer });
+                    if owner != epoch {
+                        due.push(Due::Refused { error: CommitError::Fenced(owner), answer });
                         continue;
+                    }
+                    match continues(&pending, &batch) {
+                        Ok(true) if !full => {}
+                        Ok(_) => {
+                            due.push(Due::Refused { error: CommitError::Full, answer });
+                            continue;
+                        }
+                        Err(error) => staged = staged.and(Err(error)),
                     }
                     due.push(Due::Written { slot, epoch, answer });
                     batches += 1;
@@ -292,6 +299,16 @@ impl Due {
             Due::Raised { answer, .. } => answer.send(Err(error)).is_ok(),
         };
     }
+}
+
+/// Whether a batch leaves no hole before it. One does when the batch before it was refused and it was on its way already:
+/// who follows the log would wait for what never comes. What was there already may be written again.
+fn continues(pending: &Pending<'_>, batch: &Staged) -> Result<bool, ReadError> {
+    let Some(first) = batch.positions.first() else { return Ok(true) };
+    let tail: TailRow = pending.record(Table::Tails, &schema::key(batch.key))?.unwrap_or_default();
+    let tail = tail.position();
+    let begins_epoch = first.epoch > tail.epoch && first.offset == 1;
+    Ok(*first <= tail || *first == tail.next() || begins_epoch)
 }
 
 fn put_batch(pending: &mut Pending<'_>, batch: Staged) -> Result<(), ReadError> {

@@ -184,7 +184,10 @@ fn guild(view: &View<'_>, key: Key) -> Result<Option<GuildState>, ReadError> {
                 }
             }
             GuildPart::Member(id) => {
-                state.members.insert(id, Arc::new(value::<v1::Member, Member>(TABLE, &row)?));
+                let mut member = value::<v1::Member, Member>(TABLE, &row)?;
+                // Roles come before the members. One that was deleted is still in the rows of those who had it.
+                member.roles.retain(|role| state.roles.contains_key(role));
+                state.members.insert(id, Arc::new(member));
             }
         }
     }

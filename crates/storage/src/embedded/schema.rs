@@ -216,8 +216,8 @@ pub(super) fn after_reactions(channel: ChannelId, id: MessageId) -> Vec<u8> {
 pub(super) fn nonce(channel: ChannelId, author: UserId, nonce: &Nonce) -> Vec<u8> {
     let key = Bytes::new().u64(channel.0).u64(author.0);
     match nonce {
-        Nonce::Text(text) => key.u8(0).raw(text.as_bytes()),
-        Nonce::Number(number) => key.u8(1).raw(&number.to_be_bytes()),
+        Nonce::Text(text) => key.raw(text.as_bytes()),
+        Nonce::Number(number) => key.raw(number.to_string().as_bytes()),
     }
     .0
 }

@@ -1,5 +1,7 @@
 //! Messages: who may say, change and take back what.
 
+use clarion_model::limits;
+
 use super::*;
 use crate::owner::{AllowedMentions, EditMessage};
 
@@ -180,7 +182,7 @@ fn a_nonce_makes_one_message() {
         propose(&mut owner, create(with_nonce(ANN, "n"))),
         Ok(Outcome::Answer(Answer::Duplicate(same))) if same == made
     ));
-    // Another author's, another channel's, and one that nobody enforces are others.
+    // Another author's and another channel's are others, and who does not ask is not told.
     accept(&mut owner, create(with_nonce(BOSS, "n")), Found::default());
     accept(&mut owner, create(NewMessage { channel_id: HIDDEN, ..with_nonce(BOSS, "n") }), Found::default());
     accept(&mut owner, create(NewMessage { enforce_nonce: false, ..with_nonce(ANN, "n") }), Found::default());
@@ -195,4 +197,63 @@ fn a_nonce_is_found_in_the_store() {
     assert!(matches!(again, Ok(Outcome::Answer(Answer::Duplicate(view))) if *view == made));
     let gone = owner.propose(now(), create(with_nonce(ANN, "n")), found(None));
     assert_eq!(refusal(gone), Refusal::UNKNOWN_MESSAGE);
+}
+
+#[test]
+fn a_nonce_is_remembered_whoever_sent_it_did_not_ask() {
+    let mut owner = owner();
+    let sent = NewMessage { enforce_nonce: false, ..with_nonce(ANN, "77") };
+    let first = accept(&mut owner, create(sent.clone()), Found::default());
+    let at = first.batch.entries[0].position;
+    assert_eq!(first.batch.nonce.as_ref().unwrap().nonce, Nonce::Text("77".into()));
+    assert!(
+        matches!(propose(&mut owner, create(with_nonce(ANN, "77"))), Ok(Outcome::Join(position)) if position == at)
+    );
+    owner.apply(&first.batch.entries);
+    let Answer::Message(made) = first.answer else { panic!() };
+    // As a number it is the same, and what is not a number's own text is not.
+    let number = NewMessage { nonce: Some(Nonce::Number(77)), ..with_nonce(ANN, "") };
+    assert!(matches!(
+        propose(&mut owner, create(number)),
+        Ok(Outcome::Answer(Answer::Duplicate(same))) if same == made
+    ));
+    accept(&mut owner, create(with_nonce(ANN, "077")), Found::default());
+    // Used again by who does not ask, it names the newer message.
+    let newer = send(&mut owner, sent);
+    assert_ne!(newer.message.id, made.message.id);
+    assert!(matches!(
+        propose(&mut owner, create(with_nonce(ANN, "77"))),
+        Ok(Outcome::Answer(Answer::Duplicate(same))) if *same == newer
+    ));
+}
+
+#[test]
+fn a_message_that_was_deleted_is_not_made_again() {
+    let mut owner = owner();
+    let made = send(&mut owner, with_nonce(ANN, "n"));
+    let deleted = accept(&mut owner, delete(TEXT, made.message.id, ANN), Found::default());
+    owner.apply(&deleted.batch.entries);
+    let gone = Found { same_nonce: Some((made.message.id, None)), ..Found::default() };
+    let again = owner.propose(now(), create(with_nonce(ANN, "n")), gone);
+    assert!(matches!(again, Ok(Outcome::Answer(Answer::Duplicate(view))) if *view == made));
+}
+
+#[test]
+fn an_old_nonce_is_free_again() {
+    let mut owner = owner();
+    let made = send(&mut owner, with_nonce(ANN, "n"));
+    let later = |ttl: std::time::Duration| Timestamp::from_micros(now().as_micros() + ttl.as_micros() as u64);
+    let just_before = later(limits::NONCE_TTL - std::time::Duration::from_millis(1));
+    let again = owner.propose(just_before, create(with_nonce(ANN, "n")), Found::default());
+    assert!(matches!(again, Ok(Outcome::Answer(Answer::Duplicate(view))) if *view == made));
+    let again = owner.propose(later(limits::NONCE_TTL), create(with_nonce(ANN, "n")), Found::default());
+    assert!(matches!(again, Ok(Outcome::Write(_))));
+}
+
+#[test]
+fn code_mentions_nobody() {
+    let mut owner = owner();
+    let text = format!("`<@{ANN}>` ```\n<@&{FANS}> @everyone\n``` <@&{MODERATORS}>");
+    let sent = send(&mut owner, message(MODERATOR, &text)).message;
+    assert_eq!((sent.mentions, sent.mention_roles, sent.mention_everyone), (vec![], vec![MODERATORS], false));
 }

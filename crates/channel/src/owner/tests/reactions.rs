@@ -61,10 +61,29 @@ fn a_new_kind_needs_permission_and_room() {
 fn only_emoji_are_reactions() {
     let mut owner = owner();
     let id = send(&mut owner, message(ANN, "hi")).message.id;
-    for bad in ["", "hello", "ö", "日本", "👍 👍", ":)"] {
+    for bad in ["", "hello", "ö", "日本", "👍 👍", ":)", "👍👍"] {
         assert_eq!(refusal(propose(&mut owner, add(id, ANN, bad))), Refusal::UNKNOWN_EMOJI, "{bad:?}");
     }
     for good in ["👍", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "#️⃣", "❤️"] {
         accept(&mut owner, add(id, ANN, good), Found::default());
     }
+}
+
+#[test]
+fn with_and_without_a_variation_selector_is_one_kind() {
+    let mut owner = owner();
+    let id = send(&mut owner, message(ANN, "hi")).message.id;
+    let written = |proposal: &Proposal| match guild_events(proposal)[..] {
+        [GuildEvent::ReactionAdd(change) | GuildEvent::ReactionRemove(change)] => change.emoji.name.clone(),
+        ref other => panic!("{other:?}"),
+    };
+    let (plain, dressed) = ("\u{2764}", "\u{2764}\u{fe0f}");
+    assert_eq!(written(&accept(&mut owner, add(id, ANN, dressed), Found::default())), dressed);
+    assert!(matches!(propose(&mut owner, add(id, ANN, plain)), Ok(Outcome::Answer(Answer::Done))));
+    // All of a kind are written in its first form: it is one for the store and for who follows, too.
+    assert_eq!(written(&accept(&mut owner, add(id, BOSS, plain), Found::default())), dressed);
+    assert_eq!(written(&accept(&mut owner, react(false, id, ANN, ANN, plain), Found::default())), dressed);
+    assert_eq!(written(&accept(&mut owner, react(false, id, BOSS, BOSS, plain), Found::default())), dressed);
+    // With nobody left of it, a kind begins anew.
+    assert_eq!(written(&accept(&mut owner, add(id, ANN, plain), Found::default())), plain);
 }

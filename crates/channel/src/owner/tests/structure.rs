@@ -130,6 +130,16 @@ fn roles_are_changed_from_above() {
 }
 
 #[test]
+fn a_role_that_is_deleted_is_nobodys() {
+    let mut owner = owner();
+    done(&mut owner, by(BOSS, GuildEvent::RoleDelete(MODERATORS)));
+    assert_eq!(state(&owner).members[&MODERATOR].roles, []);
+    // Who had it can be changed by who knows what they have now.
+    let nick = Member { nick: Some("nick".into()), ..(*state(&owner).members[&MODERATOR]).clone() };
+    done(&mut owner, by(BOSS, GuildEvent::MemberPut(nick)));
+}
+
+#[test]
 fn members_are_removed_by_those_above_them_or_leave() {
     let mut owner = owner();
     let remove = |id| GuildEvent::MemberRemove(user(id));

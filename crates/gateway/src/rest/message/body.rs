@@ -114,12 +114,13 @@ impl Edit {
     }
 }
 
-/// A text, or a number; it comes back as what it was, unless the number is larger than the contract has.
+/// A text, or a number; it comes back as what it was, unless the number is larger than the contract has or below zero,
+/// which one library cannot read.
 fn nonce(form: &mut Form) -> Option<Nonce> {
     let text = match form.value("nonce")? {
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => return Some(Nonce::Number(number)),
-            (None, Some(number)) => number.to_string(),
+            (Some(number), Some(_)) => return Some(Nonce::Number(number)),
+            (Some(_), None) | (None, Some(_)) => number.to_string(),
             (None, None) => {
                 form.fault("nonce", Fault::new("NONCE_TYPE_COERCE", "Must be a text or an integer."));
                 return None;

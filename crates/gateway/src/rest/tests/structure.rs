@@ -25,6 +25,8 @@ async fn channels_are_made_changed_and_deleted() {
     let path = format!("/channels/{CHANNEL}");
     let changed = edge.call(Method::PATCH, &path, r#"{"name":"other","topic":null}"#).await;
     assert_eq!((changed.status.as_u16(), &changed.body["name"]), (200, &json!("other")));
+    let far = edge.call(Method::PATCH, &path, r#"{"position":65536}"#).await;
+    assert_eq!(far.body["position"], json!(u16::MAX));
     let gone = edge.call(Method::DELETE, &path, "").await;
     assert_eq!((gone.status.as_u16(), &gone.body["id"]), (200, &json!(CHANNEL.to_string())));
     let name = format!("channel-{CHANNEL}");
@@ -39,6 +41,7 @@ async fn channels_are_made_changed_and_deleted() {
     let expected = [
         "channel new Text Some(\"what\") 1".to_owned(),
         "channel other Text None 1".into(),
+        format!("channel {name} Text None 1"),
         format!("Guild(ChannelDelete(ChannelId({CHANNEL})))"),
         format!("channel {name} Text None 2"),
         format!("channel {name} Text None 0"),

@@ -1,17 +1,12 @@
 //! The end of a turn: every socket with new frames is written once, then what happened is counted.
 
-use std::io;
-use std::time::SystemTime;
-
-use clarion_model::time::Timestamp;
-use clarion_observability::metric::{GatewayMetrics, SocketError};
+use clarion_observability::metric::SocketError;
 
 use super::Worker;
-use super::seat::Socket;
 use crate::frame::{Dispatch, Frame};
-use crate::outbox::Receipt;
 use crate::session::Session;
 use crate::shard::link::Then;
+use crate::shard::writing::{Written, write};
 
 /// What the shard holds, and what of it has been told to the gauges, which it shares with other shards.
 #[derive(Debug, Default)]
@@ -23,20 +18,22 @@ pub(super) struct Totals {
     told: [i64; 4],
 }
 
-/// How a socket took what it was offered.
-enum Written {
-    Everything,
-    Blocked,
-    Broken,
-}
-
 impl Totals {
     /// Numbers a dispatch and follows the replay buffer's size.
     pub(super) fn number(&mut self, session: &mut Session, dispatch: &Dispatch) -> Frame {
+        self.follow(session, |session| session.push(dispatch))
+    }
+
+    /// Takes back the end of a replay that its client has not seen, and follows the replay buffer's size.
+    pub(super) fn take_back_resumed(&mut self, session: &mut Session, seen: u64) {
+        self.follow(session, |session| session.take_back_resumed(seen));
+    }
+
+    fn follow<T>(&mut self, session: &mut Session, change: impl FnOnce(&mut Session) -> T) -> T {
         let before = session.replay_bytes();
-        let frame = session.push(dispatch);
+        let changed = change(session);
         self.replay += session.replay_bytes() as i64 - before as i64;
-        frame
+        changed
     }
 }
 
@@ -57,7 +54,7 @@ impl Worker {
         let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return };
         let Some(socket) = entry.socket.as_mut().filter(|s| !s.blocked && !s.outbox.is_empty()) else { return };
         let before = socket.outbox.len();
-        let written = write(socket, &self.metrics);
+        let written = write(&socket.link, &mut socket.outbox, &self.metrics);
         self.totals.queued -= (before - socket.outbox.len()) as i64;
         match written {
             Written::Everything => {}
@@ -67,7 +64,7 @@ impl Worker {
             }
             Written::Broken => {
                 self.metrics.errors.with(SocketError::Closed).increment(1);
-                self.detach(seat, Then::Drop, &[]);
+                self.detach(seat, Then::Drop);
             }
         }
     }
@@ -85,46 +82,5 @@ impl Worker {
                 *told = now;
             }
         }
-    }
-}
-
-fn write(socket: &mut Socket, metrics: &GatewayMetrics) -> Written {
-    while !socket.outbox.is_empty() {
-        let taken = match socket.outbox.only() {
-            Some(slices) => socket.link.write(&slices),
-            None => socket.link.write(&socket.outbox.slices()),
-        };
-        match taken {
-            Ok(count) => {
-                let mut written = Measured { metrics, now: None, messages: 0, frames: 0 };
-                socket.outbox.advance(count, |receipt| written.complete(receipt));
-                if written.messages > 0 {
-                    metrics.deliveries.increment(written.messages);
-                }
-                socket.link.count_sent(written.frames);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Written::Broken,
-        }
-    }
-    Written::Everything
-}
-
-/// Counts the frames of one write; the clock is read once.
-struct Measured<'a> {
-    metrics: &'a GatewayMetrics,
-    now: Option<Timestamp>,
-    messages: u64,
-    frames: u64,
-}
-
-impl Measured<'_> {
-    fn complete(&mut self, receipt: Option<Receipt>) {
-        self.frames += 1;
-        let Some(receipt) = receipt else { return };
-        self.messages += 1;
-        let now = *self.now.get_or_insert_with(|| SystemTime::now().into());
-        self.metrics.delivery_latency.with(receipt.channel).record_duration(now.since(receipt.at));
     }
 }

@@ -38,8 +38,11 @@ fn a_message_as_libraries_send_it() {
     let allowed = request.allowed_mentions.expect("allowed");
     assert!(allowed.all_users && allowed.all_roles && !allowed.everyone && allowed.replied_user);
     assert_eq!(request.embeds_json, "");
-    let numbered = new(&json!({"content": "x", "nonce": -5, "enforce_nonce": 1})).expect("a message");
-    assert_eq!((numbered.nonce, numbered.enforce_nonce), (Some(Nonce::Number(-5)), true));
+    let numbered = new(&json!({"content": "x", "nonce": 5, "enforce_nonce": 1})).expect("a message");
+    assert_eq!((numbered.nonce, numbered.enforce_nonce), (Some(Nonce::Number(5)), true));
+    // One library reads no numbers below zero.
+    let negative = new(&json!({"content": "x", "nonce": -5})).expect("a message");
+    assert_eq!(negative.nonce, Some(Nonce::Text("-5".into())));
     let large = new(&json!({"content": "x", "nonce": u64::MAX})).expect("a message");
     assert_eq!(large.nonce, Some(Nonce::Text(u64::MAX.to_string())));
 }
@@ -53,6 +56,8 @@ fn limits_are_in_characters_and_told_at_their_field() {
         (json!({"content": "x", "nonce": 1.5}), "/nonce", "NONCE_TYPE_COERCE"),
         (json!({"content": []}), "/content", "STRING_TYPE_CONVERT"),
         (json!({"content": "x", "embeds": [{"title": "x".repeat(257)}]}), "/embeds/0/title", "BASE_TYPE_MAX_LENGTH"),
+        (json!({"embeds": [{"timestamp": "x"}]}), "/embeds/0/timestamp", "DATE_TIME_TYPE_PARSE"),
+        (json!({"embeds": [{"footer": {}}]}), "/embeds/0/footer/text", "BASE_TYPE_REQUIRED"),
         (json!({"content": "x", "message_reference": {}}), "/message_reference/message_id", "BASE_TYPE_REQUIRED"),
         (
             json!({"content": "x", "message_reference": {"message_id": "1", "channel_id": "6"}}),
