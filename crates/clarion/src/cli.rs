@@ -97,6 +97,9 @@ impl Serve {
         let mut clarion = start(&config, observability)?;
         let fatal = clarion.process().fatal();
         clarion.telemetry().adopt_thread();
+        if let Some(file) = &self.config {
+            log::CONFIG_LOADED.emit(Fields::detail(file.display().to_string()));
+        }
         log::PROCESS_STARTED.emit(Fields::detail(format!("data folder {}", config.data.display())));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {

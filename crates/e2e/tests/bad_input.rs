@@ -173,3 +173,29 @@ async fn who_may_not_is_told_so() -> anyhow::Result<()> {
     assert_eq!(stranger.get("/users/@me/guilds").await?, json!([]));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_port_is_not_for_web_pages() -> anyhow::Result<()> {
+    let cluster = Cluster::with(clarion::Topology::default(), |config| {
+        config.admin.token = Some("let me in".to_owned());
+    })
+    .await?;
+    let http = reqwest::Client::new();
+    let ask = async |headers: &[(&str, &str)]| -> anyhow::Result<u16> {
+        let mut request = http.get(format!("{}/admin/v1/sessions", cluster.admin_url()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?.status().as_u16())
+    };
+    let token = ("authorization", "Bearer let me in");
+    assert_eq!(ask(&[token]).await?, 200);
+    assert_eq!(ask(&[]).await?, 401);
+    assert_eq!(ask(&[("authorization", "Bearer let me im")]).await?, 401);
+    assert_eq!(ask(&[token, ("origin", "https://example.com")]).await?, 403);
+    assert_eq!(ask(&[token, ("sec-fetch-site", "cross-site")]).await?, 403);
+    // A name of somebody else's that leads here.
+    assert_eq!(ask(&[token, ("host", "rebound.example.com")]).await?, 421);
+    assert_eq!(cluster.capture().lines_of("security.event").len(), 4);
+    Ok(())
+}

@@ -11,10 +11,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::user::User;
+use clarion_observability::log::{self, Fields};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{Admin, AdminError, SessionAction};
+
+/// What browsers say of where a request comes from; `none` is the address bar.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 impl Admin {
     /// The routes. With a `token`, requests need `Authorization: Bearer <token>`.
@@ -39,10 +43,12 @@ struct Guard {
 
 async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if headers.contains_key(header::ORIGIN) {
+    if headers.contains_key(header::ORIGIN) || headers.get(FETCH_SITE).is_some_and(|site| site != "none") {
+        log::SECURITY_EVENT.emit(Fields::detail("admin request of a web page refused"));
         return refuse(StatusCode::FORBIDDEN, "requests of web pages are not taken");
     }
     if guard.token.as_deref().is_some_and(|token| !bears(headers, token)) {
+        log::SECURITY_EVENT.emit(Fields::detail("admin request without the admin token refused"));
         return refuse(StatusCode::UNAUTHORIZED, "an admin token is needed: Authorization: Bearer …");
     }
     next.run(request).await

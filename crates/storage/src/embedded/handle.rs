@@ -2,9 +2,10 @@
 //! with their span and their metrics.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clarion_observability::metric::{Operation, QueryError, StorageMetrics};
+use clarion_observability::log::{self, Fields};
+use clarion_observability::metric::{Label, Operation, QueryError, StorageMetrics};
 use clarion_observability::{Instrument, Span, span};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -13,6 +14,9 @@ use super::committer::{Answer, Work};
 use super::db::{Db, View};
 use super::schema::Table;
 use crate::error::{CommitError, ReadError};
+
+/// A query that takes longer is worth a line.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What every noun's handle is made of.
 pub(super) struct Handle {
@@ -108,7 +112,14 @@ impl Handle {
         kind: impl FnOnce(&E) -> (&'static str, QueryError),
     ) -> Result<T, E> {
         self.metrics.queries.with(operation).increment(1);
-        self.metrics.query_latency.with(operation).record_duration(started.elapsed());
+        let took = started.elapsed();
+        self.metrics.query_latency.with(operation).record_duration(took);
+        if took > SLOW {
+            span.in_scope(|| {
+                log::QUERY_SLOW
+                    .emit(Fields { duration_ms: Some(took.as_secs_f64() * 1e3), ..Fields::detail(operation.as_str()) });
+            });
+        }
         result.inspect_err(|error| {
             let (name, kind) = kind(error);
             span::fail(span, name);
