@@ -21,6 +21,8 @@ use crate::keys::Keys;
 const QUEUE: usize = 64;
 /// How long released slots may take to finish what is on its way. The store keeps later owners safe from the rest.
 const RELEASE: Duration = Duration::from_secs(2);
+/// How long a store that could not take slots is left alone.
+const RAISE_AGAIN: Duration = Duration::from_millis(500);
 /// How long the router may take to hear the last report.
 const FAREWELL: Duration = Duration::from_secs(1);
 const RETRY_LEAST: Duration = Duration::from_millis(100);
@@ -146,7 +148,15 @@ impl Membership {
             return true;
         }
         let raised = self.keys.stores().slots.raise(slots, self.keys.host().instance()).await;
-        let Ok(epochs) = raised else { return false };
+        let epochs = match raised {
+            Ok(epochs) => epochs,
+            Err(error) => {
+                log::SLOT_LOST.emit(Fields::error(error.error_type(), &error));
+                // The router asks again at once; the store is given time.
+                tokio::time::sleep(RAISE_AGAIN + jitter(RAISE_AGAIN)).await;
+                return false;
+            }
+        };
         for (slot, epoch) in slots.iter().zip(epochs) {
             self.keys.hold(*slot, epoch);
         }

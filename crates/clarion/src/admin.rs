@@ -12,8 +12,10 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use clarion_observability::log::{self, Fields};
 use clarion_observability::{Process as Observability, Telemetry};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::AdminConfig;
 use crate::config::ADMIN_PORT;
@@ -27,7 +29,12 @@ pub(crate) struct AdminPort {
 
 impl AdminPort {
     /// Binds and serves. `routes` are the admin API and the probes.
-    pub(crate) fn start(config: &AdminConfig, telemetry: Telemetry, routes: Router) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        config: &AdminConfig,
+        telemetry: Telemetry,
+        routes: Router,
+        fatal: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let listener = bind(config)?;
         let address = listener.local_addr()?;
         let pages = Router::new()
@@ -43,15 +50,10 @@ impl AdminPort {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("clarion-admin".to_owned()).spawn(move || {
             telemetry.adopt_thread();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            runtime.block_on(async move {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-                tokio::select! {
-                    _ = axum::serve(listener, app) => {}
-                    _ = stopped => {}
-                }
-            });
+            if let Err(error) = serve(listener, app, stopped) {
+                log::SERVICE_FAILED.emit(Fields::error("admin_port", &error));
+                fatal.cancel();
+            }
         })?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
@@ -69,6 +71,18 @@ impl Drop for AdminPort {
             let _ = thread.join();
         }
     }
+}
+
+/// Serves until it is stopped. To end otherwise is an error: a process without its admin port cannot be operated.
+fn serve(listener: std::net::TcpListener, app: Router, stopped: oneshot::Receiver<()>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::select! {
+            ended = axum::serve(listener, app) => ended,
+            _ = stopped => Ok(()),
+        }
+    })
 }
 
 fn bind(config: &AdminConfig) -> anyhow::Result<std::net::TcpListener> {

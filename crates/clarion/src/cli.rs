@@ -86,11 +86,15 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 impl Serve {
-    fn run(&self) -> anyhow::Result<()> {
+    fn config(&self) -> anyhow::Result<Config> {
         let mut overrides = Vec::new();
         overrides.extend(self.listen.map(|at| ("gateway.listen", at.to_string())));
         overrides.extend(self.data.as_ref().map(|data| ("data", data.display().to_string())));
-        let config = Config::read(self.config.as_deref(), &overrides)?;
+        Ok(Config::read(self.config.as_deref(), &overrides)?)
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        let config = self.config()?;
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
         let observability = Observability::new(&config.telemetry)?;
@@ -169,16 +173,16 @@ impl TokenCommand {
 }
 
 impl AdminArgs {
-    fn url(&self, serve: &Serve) -> String {
-        let data = serve.data.clone().unwrap_or_else(|| Config::default().data);
-        let noted = std::fs::read_to_string(data.join("admin.url")).ok().map(|url| url.trim().to_owned());
+    fn url(&self, config: &Config) -> String {
+        let noted = std::fs::read_to_string(config.data.join("admin.url")).ok().map(|url| url.trim().to_owned());
         self.admin.clone().or(noted).unwrap_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"))
     }
 
     async fn post(&self, serve: &Serve, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let url = self.url(serve);
+        let config = serve.config()?;
+        let url = self.url(&config);
         let mut request = reqwest::Client::new().post(format!("{url}/admin/v1/{path}")).json(body);
-        if let Some(token) = &self.admin_token {
+        if let Some(token) = self.admin_token.as_ref().or(config.admin.token.as_ref()) {
             request = request.bearer_auth(token);
         }
         let answer = request.send().await.with_context(|| format!("no Clarion answers at {url}; is it running?"))?;

@@ -64,8 +64,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the settings: defaults, file, environment, command line; then the names that every operator knows
-    /// (`LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`), where the former say nothing.
+    /// Reads the settings: defaults, file, the names that every operator knows (`LOG_LEVEL`,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`), Clarion's own names in the environment, command line; each over
+    /// the last.
     pub fn read(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
         let mut known = Vec::new();
         if let Some(level) = env("LOG_LEVEL") {
@@ -77,9 +78,10 @@ impl Config {
         if let Some(port) = env("PROMETHEUS_PORT") {
             known.push(("admin.listen", format!("{}:{port}", Ipv4Addr::LOCALHOST)));
         }
-        known.extend(overrides.iter().cloned());
-        let mut config: Self = load(file, &known)?;
-        config.storage.path = config.data.join("store");
+        let mut config: Self = load(file, &known, overrides)?;
+        if config.storage.path == Self::default().storage.path {
+            config.storage.path = config.data.join("store");
+        }
         Ok(config)
     }
 }

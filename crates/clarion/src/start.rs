@@ -67,7 +67,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
         gateways.push(start_gateway(&mut process, config, n, &router)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
-    let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes)?;
+    let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
     Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways })
 }
 

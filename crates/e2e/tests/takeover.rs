@@ -37,6 +37,16 @@ async fn moved(cut: bool) -> anyhow::Result<()> {
     let mut cluster = Cluster::with(topology, |_| {}).await?;
     let channel = cluster.demo().channel_id;
     let mut socket = cluster.session(cluster.other_bot(), 0, INTENTS).await?;
+    // Read all the time: a session that does not is closed.
+    let (delivered, mut deliveries) = tokio::sync::mpsc::channel(1 << 16);
+    let reader = tokio::task::spawn(async move {
+        loop {
+            let id = socket.dispatch("MESSAGE_CREATE").await?["id"].as_str().unwrap_or_default().to_owned();
+            if delivered.send(id).await.is_err() {
+                return anyhow::Ok(());
+            }
+        }
+    });
     let (stopped, is_stopped) = tokio::sync::watch::channel(false);
     let flowing = Arc::new(Semaphore::new(0));
     let senders: Vec<_> = (0..SENDERS)
@@ -66,7 +76,8 @@ async fn moved(cut: bool) -> anyhow::Result<()> {
         flowing.acquire_many(AFTER as u32).await?.forget();
         let server = owner(&cluster).await?;
         let clarion = cluster.clarion();
-        assert!(tokio::task::block_in_place(|| clarion.process().stop_one(&server, cut)), "{server}");
+        let drained = tokio::task::block_in_place(|| clarion.process().stop_one(&server, cut))?;
+        assert_eq!(drained, !cut, "{server}");
     }
     stopped.send_replace(true);
     let mut acknowledged = BTreeSet::new();
@@ -77,7 +88,10 @@ async fn moved(cut: bool) -> anyhow::Result<()> {
     let mut seen = Vec::new();
     let mut missing = acknowledged.clone();
     while !missing.is_empty() {
-        let id = socket.dispatch("MESSAGE_CREATE").await?["id"].as_str().unwrap_or_default().to_owned();
+        let Some(id) = deliveries.recv().await else {
+            reader.await??;
+            anyhow::bail!("{} acknowledged messages did not come", missing.len());
+        };
         missing.remove(&id);
         seen.push(id);
     }

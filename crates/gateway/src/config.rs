@@ -36,7 +36,7 @@ pub struct Config {
     pub resume_window_s: u64,
     /// What may wait for one socket before its client counts as too slow.
     pub outbox_bytes: usize,
-    /// How clients start sessions.
+    /// What clients are told about starting sessions.
     pub identify: Identify,
     /// The API over HTTP.
     pub rest: RestConfig,
@@ -44,7 +44,7 @@ pub struct Config {
     pub drain_ms: u64,
 }
 
-/// How clients start sessions.
+/// What clients are told about starting sessions (`GET /gateway/bot`), by which libraries pace themselves. Not enforced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identify {

@@ -230,7 +230,7 @@ impl Connection {
     /// Sends the session's shard a command.
     async fn tell(&self, command: impl FnOnce(u32, u64) -> Command) {
         if let Some(seat) = self.seat {
-            // A shard that is gone has handed back every socket.
+            // A shard that is gone takes the process with it.
             let _ = self.gate.shards[usize::from(seat.shard)].send(command(seat.seat, self.link.id)).await;
         }
     }

@@ -1,6 +1,6 @@
 //! The gateway's membership: a stream to the router that stays open, so that operators' requests find the way here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clarion_observability::log::{self, Fields};
 use clarion_proto::v1;
@@ -26,20 +26,37 @@ pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
         // There is room: nothing was sent yet.
         let _ = requests.try_send(v1::JoinRequest { request: Some(Request::Hello(hello)) });
         let joined = RouterClient::new(router.clone()).join(ReceiverStream::new(waiting)).await;
-        if let Ok(response) = joined {
-            delay = FIRST_DELAY;
-            let mut stream = response.into_inner();
-            let broken = async { while let Ok(Some(_)) = stream.message().await {} };
-            tokio::select! {
-                () = broken => {}
-                () = host.draining().cancelled_owned() => {
-                    // The stream ends with this in any case.
-                    let _ = requests.send(v1::JoinRequest { request: Some(Request::Leaving(true)) }).await;
-                    return;
+        let mut why = "the stream ended".to_owned();
+        match joined {
+            Err(status) => why = status.to_string(),
+            Ok(response) => {
+                let joined_at = Instant::now();
+                let mut stream = response.into_inner();
+                let broken = async {
+                    loop {
+                        match stream.message().await {
+                            Ok(Some(_)) => {}
+                            Ok(None) => return None,
+                            Err(status) => return Some(status.to_string()),
+                        }
+                    }
+                };
+                tokio::select! {
+                    status = broken => {
+                        why = status.unwrap_or(why);
+                        if joined_at.elapsed() > LONGEST_DELAY {
+                            delay = FIRST_DELAY;
+                        }
+                    }
+                    () = host.draining().cancelled_owned() => {
+                        // The stream ends with this in any case.
+                        let _ = requests.send(v1::JoinRequest { request: Some(Request::Leaving(true)) }).await;
+                        return;
+                    }
                 }
             }
         }
-        log::PEER_UNREACHABLE.emit(Fields::detail("router: not joined"));
+        log::PEER_UNREACHABLE.emit(Fields::detail(format!("router: {why}")));
         let mut chance = [0; 1];
         // Without chance, everybody waits equally long.
         let _ = getrandom::fill(&mut chance);

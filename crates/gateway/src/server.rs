@@ -85,7 +85,7 @@ impl Server {
             waiting: config.max_connections / shards,
             resume_window: config.resume_window(),
         };
-        let shards = shard::start(shards, limits, host.telemetry(), &metrics).context("cannot start a shard")?;
+        let shards = shard::start(shards, limits, &host, &metrics).context("cannot start a shard")?;
         let number = gateway_number(host.instance());
         let stop = CancellationToken::new();
         let (hub_handle, commands) = hub::handle();
@@ -170,8 +170,10 @@ impl Server {
         let operators = Operators { hub: gate.hub.clone(), shards: gate.shards.clone(), number: gate.number };
         let serving = host.clone();
         host.spawn("operators", async move {
+            // A gateway that operators cannot reach is not one to serve on with.
             if let Err(e) = serving.serve_grpc(rpc, Routes::new(GatewayServer::new(operators))).await {
-                log::PEER_UNREACHABLE.emit(Fields::detail(format!("operators: {e}")));
+                log::SERVICE_FAILED.emit(Fields::detail(format!("operators' listener: {e:#}")));
+                serving.fail();
             }
         });
         accept::until_drained(&host, listener, routes, connections.clone()).await;

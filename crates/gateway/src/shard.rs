@@ -13,9 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clarion_model::id::UserId;
 use clarion_model::user::TokenHash;
-use clarion_observability::Telemetry;
 use clarion_observability::metric::{GatewayMetrics, SentType};
 use clarion_proto::v1;
+use clarion_runtime::Host;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::conversation::Violation;
@@ -132,22 +132,17 @@ pub(crate) struct Shards {
 }
 
 /// Starts `count` shards.
-pub(crate) fn start(
-    count: usize,
-    limits: Limits,
-    telemetry: &Telemetry,
-    metrics: &GatewayMetrics,
-) -> std::io::Result<Shards> {
+pub(crate) fn start(count: usize, limits: Limits, host: &Host, metrics: &GatewayMetrics) -> std::io::Result<Shards> {
     let (ended_sender, ended) = mpsc::channel(INBOX);
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
     for index in 0..count as u16 {
         let (sender, inbox) = mpsc::channel(INBOX);
         let worker = Worker::new(index, limits, metrics.clone(), ended_sender.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let telemetry = telemetry.clone();
+        let host = host.clone();
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-            telemetry.adopt_thread();
-            runtime.block_on(worker.run(inbox));
+            host.telemetry().adopt_thread();
+            host.guard("shard", || runtime.block_on(worker.run(inbox)));
         })?;
         inboxes.push(sender);
         threads.push(thread);

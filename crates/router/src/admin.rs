@@ -20,7 +20,7 @@ use clarion_proto::control_session_request::Action;
 use clarion_proto::gateway_client::GatewayClient;
 use clarion_runtime::{Host, Peer};
 use prost::Message;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::table::Table;
 
@@ -184,17 +184,20 @@ impl Admin {
         Ok(())
     }
 
-    /// All sessions of all gateways, by the gateway's instance.
-    pub async fn sessions(&self) -> Result<BTreeMap<String, Vec<proto::SessionInfo>>, AdminError> {
-        let mut all = BTreeMap::new();
+    /// All sessions of the gateways that answer, by the gateway's instance; and the gateways that do not.
+    pub async fn sessions(&self) -> (BTreeMap<String, Vec<proto::SessionInfo>>, Vec<String>) {
+        let (mut all, mut silent) = (BTreeMap::new(), Vec::new());
         for (gateway, address) in self.inner.table.members(proto::MemberKind::Gateway) {
             let mut client = GatewayClient::new(self.inner.host.peer(&address));
-            let answer = client.list_sessions(proto::ListSessionsRequest {}).await;
-            let answer =
-                answer.map_err(|status| AdminError::Unavailable(format!("{gateway}: {}", status.message())))?;
-            all.insert(gateway, answer.into_inner().sessions);
+            match within(client.list_sessions(proto::ListSessionsRequest {})).await {
+                Ok(answer) => drop(all.insert(gateway, answer.into_inner().sessions)),
+                Err(status) => {
+                    unreachable_gateway(&gateway, &status);
+                    silent.push(gateway);
+                }
+            }
         }
-        Ok(all)
+        (all, silent)
     }
 
     /// Does something to a session, wherever it is.
@@ -206,17 +209,25 @@ impl Admin {
             SessionAction::Drop => Action::Drop(true),
             SessionAction::Invalidate(resumable) => Action::Invalidate(resumable),
         };
+        let mut silent = Vec::new();
         for (gateway, address) in self.inner.table.members(proto::MemberKind::Gateway) {
             let mut client = GatewayClient::new(self.inner.host.peer(&address));
             let request = proto::ControlSessionRequest { id: session.to_owned(), action: Some(action) };
-            let answer = client.control_session(request).await;
-            let answer =
-                answer.map_err(|status| AdminError::Unavailable(format!("{gateway}: {}", status.message())))?;
-            if answer.into_inner().found {
-                return Ok(());
+            match within(client.control_session(request)).await {
+                Ok(answer) if answer.get_ref().found => return Ok(()),
+                Ok(_) => {}
+                Err(status) => {
+                    unreachable_gateway(&gateway, &status);
+                    silent.push(gateway);
+                }
             }
         }
-        Err(AdminError::Unknown("session"))
+        // It may be at one of those that do not answer.
+        if silent.is_empty() {
+            Err(AdminError::Unknown("session"))
+        } else {
+            Err(AdminError::Unavailable(silent.join(", ")))
+        }
     }
 
     /// The level from which lines are logged.
@@ -255,7 +266,7 @@ impl Admin {
             let owner = owner.ok_or_else(|| AdminError::Unavailable(format!("{key} has no owner just now")))?;
             let client =
                 ChannelClient::new(self.inner.host.peer(&owner.address)).max_decoding_message_size(ANSWER_BYTES);
-            let moved = match ask(client, request.clone()).await {
+            let moved = match within(ask(client, request.clone())).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::Unavailable) => status,
                 Err(status) => return Err(refused(status, what)),
@@ -276,6 +287,16 @@ impl Admin {
 
 fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// An answer, or that none came in time.
+async fn within<A>(answer: impl Future<Output = Result<A, Status>>) -> Result<A, Status> {
+    let late = |_| Err(Status::deadline_exceeded("no answer in time"));
+    tokio::time::timeout(OWNER_WAIT, answer).await.unwrap_or_else(late)
+}
+
+fn unreachable_gateway(gateway: &str, status: &Status) {
+    log::PEER_UNREACHABLE.emit(Fields::detail(format!("{gateway}: {}", status.message())));
 }
 
 /// Up to 32 ms, so that those who wait for the same key do not come back together.

@@ -1,7 +1,7 @@
 //! The admin API over HTTP, under `/admin/v1`, on the admin port.
 //!
-//! Answers are JSON; refusals are `{"error": …}`. Requests that a web page could have sent are refused: one with an
-//! `Origin`, or one that changes something without being JSON. With a token set, every request must bear it.
+//! Answers are JSON; refusals are `{"error": …}`. Requests that a browser says come from a web page are refused. With a
+//! token set, every request must bear it.
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -65,7 +65,8 @@ type Answer = Result<Json<Value>, AdminError>;
 
 async fn sessions(State(admin): State<Admin>) -> Answer {
     let mut all = Vec::new();
-    for (gateway, sessions) in admin.sessions().await? {
+    let (answered, silent) = admin.sessions().await;
+    for (gateway, sessions) in answered {
         all.extend(sessions.into_iter().map(|s| {
             json!({
                 "id": s.id, "gateway": gateway, "user_id": s.user_id.to_string(),
@@ -75,7 +76,7 @@ async fn sessions(State(admin): State<Admin>) -> Answer {
             })
         }));
     }
-    Ok(Json(json!({ "sessions": all })))
+    Ok(Json(json!({ "sessions": all, "unreachable": silent })))
 }
 
 #[derive(Deserialize, Default)]

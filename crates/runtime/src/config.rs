@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 #[error("{0}")]
 pub struct ConfigError(String);
 
-/// Reads the settings. `overrides` are dotted keys with values, from the command line.
-pub fn load<T>(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<T, ConfigError>
+/// Reads the settings. `known` are dotted keys with values from the environment under names that are not Clarion's own;
+/// `overrides` such from the command line.
+pub fn load<T>(file: Option<&Path>, known: &[(&str, String)], overrides: &[(&str, String)]) -> Result<T, ConfigError>
 where
     T: Default + Serialize + DeserializeOwned,
 {
+    let plain = plain_names(&T::default());
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     if let Some(path) = file {
         if !path.is_file() {
@@ -26,13 +28,26 @@ where
         }
         figment = figment.merge(Toml::file_exact(path));
     }
-    // Only names with a section: other programs' CLARION_ variables are not settings.
-    let env = Env::prefixed("CLARION_").filter(|key| key.as_str().contains("__")).split("__");
-    figment = figment.merge(env);
+    for (key, value) in known {
+        figment = figment.merge(Serialized::default(key, value));
+    }
+    // Names with a section, and those of settings without one: what else begins with CLARION_ is not a setting.
+    let is_setting = move |key: &figment::value::UncasedStr| {
+        key.as_str().contains("__") || plain.iter().any(|name| key == name.as_str())
+    };
+    figment = figment.merge(Env::prefixed("CLARION_").filter(is_setting).split("__"));
     for (key, value) in overrides {
         figment = figment.merge(Serialized::default(key, value));
     }
     figment.extract().map_err(|errors| ConfigError(describe(errors)))
+}
+
+/// The settings that lie in no section.
+fn plain_names(defaults: &impl Serialize) -> Vec<String> {
+    match serde_json::to_value(defaults) {
+        Ok(serde_json::Value::Object(all)) => all.into_iter().filter(|(_, v)| !v.is_object()).map(|(k, _)| k).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn describe(errors: figment::Error) -> String {
@@ -79,17 +94,19 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file = file("[gateway]\nlisten = \"a:1\"\nshards = 4\n");
-        let got: Settings = load(Some(file.path()), &[("gateway.listen", "b:2".into())]).expect("valid");
+        let got: Settings =
+            load(Some(file.path()), &[("gateway.listen", "c:3".into())], &[("gateway.listen", "b:2".into())])
+                .expect("valid");
         assert_eq!(got.gateway, Gateway { listen: "b:2".into(), shards: 4 });
     }
 
     #[test]
     fn an_error_names_the_key_and_what_was_found() {
         let wrong = file("[gateway]\nshards = \"many\"\n");
-        let error = load::<Settings>(Some(wrong.path()), &[]).expect_err("not a number").to_string();
+        let error = load::<Settings>(Some(wrong.path()), &[], &[]).expect_err("not a number").to_string();
         assert!(error.contains("gateway.shards") && error.contains("many"), "{error}");
         let unknown = file("[gateway]\nshard = 1\n");
-        let error = load::<Settings>(Some(unknown.path()), &[]).expect_err("unknown").to_string();
+        let error = load::<Settings>(Some(unknown.path()), &[], &[]).expect_err("unknown").to_string();
         assert!(error.contains("shard"), "{error}");
     }
 }

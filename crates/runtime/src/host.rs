@@ -59,15 +59,16 @@ impl Host {
         let fatal = self.fatal.clone();
         self.tasks.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                let detail = format!("{name}: {}", panic_text(&*panic));
-                log::TASK_PANICKED.emit(Fields {
-                    error: Some(ErrorInfo { kind: "panic", detail }),
-                    fatal: true,
-                    ..Fields::default()
-                });
-                fatal.cancel();
+                panicked(name, &*panic, &fatal);
             }
         });
+    }
+
+    /// Runs what a thread of the service's own does; a panic in it ends the process as one of a task does.
+    pub fn guard(&self, name: &'static str, work: impl FnOnce()) {
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(work)) {
+            panicked(name, &*panic, &self.fatal);
+        }
     }
 
     /// A gRPC channel to a peer.
@@ -84,6 +85,13 @@ impl Host {
     pub async fn serve_grpc(&self, listener: Listener, routes: Routes) -> anyhow::Result<()> {
         listener.serve(routes, self.draining().cancelled_owned()).await
     }
+}
+
+fn panicked(name: &'static str, panic: &(dyn std::any::Any + Send), fatal: &CancellationToken) {
+    let detail = format!("{name}: {}", panic_text(panic));
+    let error = Some(ErrorInfo { kind: "panic", detail });
+    log::TASK_PANICKED.emit(Fields { error, fatal: true, ..Fields::default() });
+    fatal.cancel();
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -117,11 +117,11 @@ impl Process {
     }
 
     /// Stops one service and keeps the rest; for tests of what the others then do. `cut` gives it no time to drain.
-    pub fn stop_one(&mut self, instance: &str, cut: bool) -> bool {
-        let Some(at) = self.services.iter().position(|s| s.instance == instance) else { return false };
-        let service = self.services.remove(at);
-        let _ = service.stop(if cut { Duration::ZERO } else { self.drain });
-        true
+    /// Answers whether it ended by itself.
+    pub fn stop_one(&mut self, instance: &str, cut: bool) -> anyhow::Result<bool> {
+        let at = self.services.iter().position(|s| s.instance == instance);
+        let service = self.services.remove(at.with_context(|| format!("there is no service {instance}"))?);
+        service.stop(if cut { Duration::ZERO } else { self.drain })
     }
 
     /// Stops all services, the last started first, each within the drain deadline.

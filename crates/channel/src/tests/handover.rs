@@ -53,7 +53,8 @@ async fn a_drain_hands_over_and_a_restart_keeps_all() {
         send(&mut client, ANN, text).await;
     }
     let process = &mut bench.process;
-    assert!(tokio::task::block_in_place(|| process.stop_one("channel-1", false)));
+    let drained = tokio::task::block_in_place(|| process.stop_one("channel-1", false));
+    assert!(drained.is_ok_and(|drained| drained));
     bench.router.until(|held| held["channel-1"].is_empty()).await;
     let seen = gateway.entries(3).await;
     assert!(matches!(gateway.next().await, Some(Response::Moved(_))));

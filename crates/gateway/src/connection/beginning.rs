@@ -33,7 +33,13 @@ impl Connection {
             resume_url: url,
         };
         let opened = tokio::time::timeout(ANSWER_WITHIN, self.gate.hub.open(request)).await;
-        let Ok(Some(opened)) = opened else {
+        let Ok(opened) = opened else {
+            // A shard may be about to write to this socket: two must not. The client finds it gone and tries again.
+            span::fail(&span, "timeout");
+            self.gate.metrics.errors.with(SocketError::Timeout).increment(1);
+            return Flow::End;
+        };
+        let Some(opened) = opened else {
             span::fail(&span, "unavailable");
             self.gate.metrics.errors.with(SocketError::Server).increment(1);
             self.close(Violation { code: CloseCode::UNKNOWN_ERROR, reason: "try again later" }).await;

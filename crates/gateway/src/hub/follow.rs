@@ -130,6 +130,9 @@ mod tests {
             }
             // A piece that starts an epoch right after another cannot be told from what comes next: sources send in order.
             prop_assert!(applied.windows(2).all(|w| w[0] < w[1]));
+            prop_assert_eq!(applied.last(), log.last());
+            let in_one_epoch = lengths.len() == 1;
+            prop_assert!(!in_one_epoch || applied == log, "nothing is passed over");
         }
     }
 

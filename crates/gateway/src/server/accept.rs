@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
+use clarion_observability::log::{self, Fields};
 use clarion_runtime::Host;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +29,8 @@ const SEND_BUFFER: u32 = 256 << 10;
 const BACKLOG: u32 = 1_024;
 /// After an error of accept, such as too many open files, which may pass.
 const BREATH: Duration = Duration::from_millis(50);
+/// How often it is said that connections cannot be accepted.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whom a request is from, and the leave to be connected. A socket takes it along.
 #[derive(Debug, Clone)]
@@ -51,6 +54,7 @@ pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until the drain begins.
 pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Router, connections: Arc<Semaphore>) {
     let draining = host.draining();
+    let mut told = None;
     loop {
         let accepted = async {
             // Those beyond the bound wait in the kernel's queue.
@@ -71,7 +75,14 @@ pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Ro
                 let peer = Peer { address, local, permit: Arc::new(permit) };
                 host.spawn("http", serve(host.clone(), stream, routes.clone(), peer));
             }
-            Err(_) => tokio::time::sleep(BREATH).await,
+            Err(error) => {
+                // Such as too many open files: once a second is enough to be told.
+                if told.is_none_or(|at: Instant| at.elapsed() > TOLD_AGAIN) {
+                    told = Some(Instant::now());
+                    log::ACCEPT_FAILED.emit(Fields::error("accept", &error));
+                }
+                tokio::time::sleep(BREATH).await;
+            }
         }
     }
 }

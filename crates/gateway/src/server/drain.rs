@@ -55,7 +55,7 @@ pub(super) async fn shards(gate: &Gate, threads: Vec<JoinHandle<()>>) {
     }
     let joined = tokio::task::spawn_blocking(move || {
         threads.into_iter().for_each(|thread| {
-            // A shard that panicked has said so.
+            // A panic in it was caught and has been said.
             let _ = thread.join();
         });
     });

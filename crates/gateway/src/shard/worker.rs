@@ -244,8 +244,11 @@ impl Worker {
         }
         entry.session.attach();
         self.totals.waiting -= 1;
+        // RESUMED is part of the replay: it must not be what is too much.
+        let frame = self.totals.number(&mut entry.session, &resume.resumed);
+        socket.outbox.push_replayed(frame);
         entry.socket = Some(socket);
-        self.push_owed(seat, &resume.resumed);
+        self.queued(seat, resume.resumed.kind);
         Ok(())
     }
 
@@ -311,10 +314,23 @@ impl Worker {
         self.totals.queued -= socket.outbox.len() as i64;
         self.totals.waiting += 1;
         self.waiting.push_back((now, seat));
+        self.forget_stale_waits();
         if matches!(then, Then::LetGo(_) | Then::Drop) {
             socket.outbox.keep_begun();
         }
         socket.link.hand_back(socket.outbox, then);
+    }
+
+    /// Sessions that were resumed leave their places in the queue behind; they are taken out before there are many.
+    fn forget_stale_waits(&mut self) {
+        if self.waiting.len() <= 2 * self.limits.waiting {
+            return;
+        }
+        let seats = &self.seats;
+        self.waiting.retain(|(since, seat)| {
+            let waits = seats.get(*seat as usize).and_then(Option::as_ref).and_then(|s| s.session.detached_at());
+            waits == Some(*since)
+        });
     }
 
     /// Ends a session that has no socket.

@@ -76,8 +76,8 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.stop_one("gateway-0", true);
-            process.stop_one("channel-0", true);
+            let _ = process.stop_one("gateway-0", true);
+            let _ = process.stop_one("channel-0", true);
         }
     }
 }

@@ -25,6 +25,7 @@ events! {
     DRAIN_FINISHED = "drain.finished", Info, "process", "drain finished";
     TASK_PANICKED = "task.panicked", Error, "process", "a task panicked";
     SERVICE_FAILED = "service.failed", Error, "process", "a service ended with an error";
+    ACCEPT_FAILED = "accept.failed", Error, "gateway", "connections cannot be accepted";
     MEMBER_JOINED = "member.joined", Info, "router", "a member joined";
     MEMBER_LEFT = "member.left", Info, "router", "a member left";
     PEER_UNREACHABLE = "peer.unreachable", Warn, "process", "peer unreachable";

@@ -27,9 +27,9 @@ impl ChannelSize {
 instruments! {
     /// The instruments of a channel server.
     ChannelMetrics:
-    /// Channels this server hosts.
+    /// Keys (guilds, accounts) that this server has in its memory.
     hosted: Gauge = "channel.hosted", Count;
-    /// How many channels this server should host at most.
+    /// How many keys this server should have in its memory at most.
     capacity: Gauge = "channel.capacity", Count;
     /// Commands that wait for their key.
     queue_depth: Own<ChannelServer, Gauge> = "message.queue.depth", Count;
