@@ -77,12 +77,28 @@ impl Program {
 
     /// `kill -9`, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.kill_traced();
         Ok(self.child.kill().await?)
+    }
+
+    /// A tracer that is killed lets the program it traces live: the program goes first.
+    fn kill_traced(&self) {
+        let Some(id) = self.child.id() else { return };
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let _ = std::process::Command::new("kill").args(["-KILL", child]).status();
+        }
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         Ok(tokio::time::timeout(PATIENCE, self.child.wait()).await??)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill_traced();
     }
 }
 
