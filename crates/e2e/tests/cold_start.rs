@@ -50,6 +50,8 @@ async fn wrong_settings_are_named() -> anyhow::Result<()> {
     assert!(!ok && said.contains("gateway.shards") && said.contains("many"), "{said}");
     let (ok, said) = run(&[("CLARION_GATEWAY__SOCKETS__LISTEN", "x")], &[])?;
     assert!(!ok && said.contains("sockets"), "{said}");
+    let (ok, said) = run(&[("CLARION_DEMO", "perhaps")], &[])?;
+    assert!(!ok && said.contains("demo") && said.contains("perhaps"), "{said}");
     let (ok, said) = run(&[], &["--config", "/no/such/file.toml"])?;
     assert!(!ok && said.contains("/no/such/file.toml"), "{said}");
     let (ok, said) = run(&[("CLARION_ADMIN__LISTEN", "0.0.0.0:0")], &["--listen", "127.0.0.1:0"])?;
