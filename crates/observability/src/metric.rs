@@ -19,8 +19,8 @@ mod telemetry;
 
 pub use channel::{ChannelMetrics, ChannelSize, DuplicateReason};
 pub use gateway::{
-    AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, RateScope, SendError, SentType, SocketError,
-    Status,
+    AdmissionRefusal, AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, Opening, RateScope, SendError,
+    SentType, SocketError, Status,
 };
 pub use http::RequestDurations;
 pub use instrument::{

@@ -40,6 +40,7 @@ events! {
     SESSION_RESUMED = "session.resumed", Info, "gateway", "session resumed";
     SESSION_ENDED = "session.ended", Info, "gateway", "session ended";
     SESSION_INVALIDATED = "session.invalidated", Info, "gateway", "session cannot be resumed";
+    ADMISSION_REFUSED = "admission.refused", Warn, "gateway", "client sent away: it may not open a session just now";
     SLOW_CONSUMER_CLOSED = "slow_consumer.closed", Warn, "gateway", "connection closed because its client reads too slowly";
     REQUEST_COMPLETED = "request.completed", Debug, "gateway", "request completed";
     REQUEST_FAILED = "request.failed", Error, "gateway", "request failed";
@@ -56,6 +57,8 @@ events! {
     SLOT_FENCED = "slot.fenced", Warn, "channel", "slot given up because its epoch was raised";
     STORAGE_OPENED = "storage.opened", Info, "storage", "store opened";
     STORAGE_FAILED = "storage.failed", Error, "storage", "store failed", fatal = true;
+    STORAGE_LOW = "storage.low", Warn, "storage", "disk has less room than it must have: sends are refused";
+    STORAGE_RECOVERED = "storage.recovered", Info, "storage", "disk has room again: sends are accepted";
     QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
 
     ADMIN_ACTION = "admin.action", Info, "admin", "administrator acted";

@@ -75,6 +75,18 @@ label! {
     }
 }
 
+label! {
+    /// How a session is opened.
+    Opening = "kind" { Resume = "resume", Identify = "identify" }
+}
+
+label! {
+    /// Why a client may not open a session just now.
+    AdmissionRefusal = "reason" {
+        QueueFull = "queue_full", Timeout = "timeout", Concurrency = "concurrency", SessionLimit = "session_limit",
+    }
+}
+
 impl Status {
     /// The label of a status code; those without their own are `other`.
     pub fn of(code: u16) -> Status {
@@ -139,6 +151,16 @@ instruments! {
     authentications: By<AuthResult, Counter> = "gateway.authentications", Count;
     /// Requests and frames refused because a limit was hit.
     rate_limited: By<RateScope, Counter> = "gateway.rate_limited", Count;
+    /// Clients that wait until they may open a session.
+    admission_waiting: By<Opening, Gauge> = "gateway.admission.waiting", Count;
+    /// Sessions that are being opened.
+    admission_active: By<Opening, Gauge> = "gateway.admission.active", Count;
+    /// How long clients waited until they might open a session.
+    admission_wait: By<Opening, Histogram> = "gateway.admission.wait", Seconds, LATENCY;
+    /// Clients that were sent away and may come back later.
+    admission_refused: By<AdmissionRefusal, Counter> = "gateway.admission.refused", Count;
+    /// Bytes that wait to be written to sockets, as of the last second.
+    backlog_bytes: Gauge = "websocket.backlog", Bytes;
     /// Sessions, with a socket or without.
     sessions: Gauge = "gateway.sessions", Count;
     /// Memory held to replay events to sessions that resume.

@@ -32,6 +32,10 @@ instruments! {
     queries_queued: Gauge = "db.queries.queued", Count;
     /// Batches made durable by one sync.
     commit_batches: Histogram = "db.commit.batches", Count, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+    /// Room left on the store's disk.
+    free: Gauge = "storage.free", Bytes;
+    /// Room that there must be on the store's disk for sends to be accepted.
+    min_free: Gauge = "storage.min_free", Bytes;
     /// Time to make one group of batches durable.
     commit_latency: Histogram = "db.commit.latency", Seconds, LATENCY;
 }
