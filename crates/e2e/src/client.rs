@@ -6,12 +6,16 @@ use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::PATIENCE;
+
+const READ_BUFFER: usize = 4 << 10;
 
 /// The REST API as one account sees it.
 #[derive(Clone)]
@@ -112,7 +116,10 @@ impl Socket {
 
     /// Connects and waits for nothing.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
-        let (stream, _) = tokio_tungstenite::connect_async(format!("{url}/?v=10&encoding=json")).await?;
+        // A test may have thousands; the usual buffers take 128 KiB each.
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let url = format!("{url}/?v=10&encoding=json");
+        let (stream, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await?;
         Ok(Self { stream, passed: VecDeque::new(), sequence: 0, session_id: String::new() })
     }
 
@@ -126,6 +133,12 @@ impl Socket {
     pub async fn resume(&mut self, token: &str, session_id: &str, seq: u64) -> anyhow::Result<()> {
         let d = json!({ "token": token, "session_id": session_id, "seq": seq });
         self.send(json!({ "op": 6, "d": d })).await
+    }
+
+    /// Cuts the connection, without a word.
+    pub async fn abandon(&mut self) {
+        // A socket that is closed already needs no cut.
+        let _ = self.stream.get_mut().shutdown().await;
     }
 
     /// Sends a frame.

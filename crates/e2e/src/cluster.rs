@@ -37,6 +37,7 @@ impl Cluster {
         config.gateway.listen = ([127, 0, 0, 1], 0).into();
         config.admin.listen = Some(([127, 0, 0, 1], 0).into());
         config.gateway.rest.rate_limits.enabled = false;
+        config.gateway.identify.enforced = false;
         change(&mut config);
         let capture = Capture::with(&config.telemetry)?;
         let process = capture.process().clone();
@@ -96,6 +97,22 @@ impl Cluster {
     pub async fn stop(mut self) -> anyhow::Result<StopReport> {
         let clarion = self.clarion.take().context("it runs until it is stopped")?;
         Ok(tokio::task::spawn_blocking(move || clarion.stop()).await?)
+    }
+
+    /// The sum of a metric's series whose labels contain all of `parts`, as `/metrics` has it now.
+    pub async fn metric(&self, name: &str, parts: &[&str]) -> anyhow::Result<f64> {
+        let text = reqwest::get(format!("{}/metrics", self.demo.admin)).await?.text().await?;
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']))
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// Where a gateway's sockets connect.
+    pub fn gateway_url(&self, gateway: usize) -> String {
+        format!("ws://{}", self.gateway(gateway))
     }
 
     /// The base URL of the admin port.

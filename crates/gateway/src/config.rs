@@ -36,22 +36,43 @@ pub struct Config {
     pub resume_window_s: u64,
     /// What may wait for one socket before its client counts as too slow.
     pub outbox_bytes: usize,
-    /// What clients are told about starting sessions.
+    /// How often an account may start sessions.
     pub identify: Identify,
+    /// How many sessions are opened at once, and how many clients wait for that.
+    pub admission: AdmissionConfig,
     /// The API over HTTP.
     pub rest: RestConfig,
     /// Over how long the clients are asked to reconnect when the gateway drains.
     pub drain_ms: u64,
 }
 
-/// What clients are told about starting sessions (`GET /gateway/bot`), by which libraries pace themselves. Not enforced.
+/// How often an account may start sessions. Clients are told (`GET /gateway/bot`), and libraries pace themselves by it.
+/// Each gateway counts for itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identify {
-    /// How many shards of a bot may identify at once.
+    /// Whether clients are held to it. They are told in any case.
+    pub enforced: bool,
+    /// How many shards of an account may identify at once: shards that differ by a multiple of it share a bucket, and a
+    /// bucket allows one every five seconds.
     pub max_concurrency: u32,
-    /// Sessions a bot may start in a day.
+    /// How many a bucket allows at once before that: a person's devices, or a bot that is restarted by hand.
+    pub burst: u32,
+    /// Sessions an account may start in a day.
     pub session_start_limit: u32,
+}
+
+/// How many sessions are opened at once, and how many clients wait for that. A session that is resumed goes before one that
+/// begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionConfig {
+    /// Most sessions that are being begun or resumed at once.
+    pub concurrency: usize,
+    /// Most clients that wait to begin a session, and as many to resume one.
+    pub waiting: usize,
+    /// How long a client waits before it is sent away, to come back later. Some libraries give up by themselves after 15 s.
+    pub wait_ms: u64,
 }
 
 impl Default for Config {
@@ -69,6 +90,7 @@ impl Default for Config {
             resume_window_s: 300,
             outbox_bytes: 1 << 20,
             identify: Identify::default(),
+            admission: AdmissionConfig::default(),
             rest: RestConfig::default(),
             drain_ms: 2_000,
         }
@@ -77,7 +99,13 @@ impl Default for Config {
 
 impl Default for Identify {
     fn default() -> Self {
-        Self { max_concurrency: 16, session_start_limit: 1_000 }
+        Self { enforced: true, max_concurrency: 16, burst: 5, session_start_limit: 1_000 }
+    }
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self { concurrency: 64, waiting: 8_192, wait_ms: 8_000 }
     }
 }
 
@@ -89,6 +117,15 @@ impl Config {
             bail!(
                 "gateway.replay_bytes is {replay}: it must be at least twice gateway.outbox_bytes, which is {outbox}"
             );
+        }
+        for (setting, least) in [
+            ("identify.max_concurrency", self.identify.max_concurrency as usize),
+            ("identify.burst", self.identify.burst as usize),
+            ("admission.concurrency", self.admission.concurrency),
+        ] {
+            if least == 0 {
+                bail!("gateway.{setting} is 0: no session could begin");
+            }
         }
         Ok(())
     }
@@ -115,5 +152,13 @@ mod tests {
         let contradictory = Config { replay_bytes: usual.outbox_bytes, ..usual };
         let said = contradictory.check().expect_err("refused").to_string();
         assert!(said.contains("replay_bytes") && said.contains("outbox_bytes"), "{said}");
+    }
+
+    #[test]
+    fn somebody_must_be_let_in() {
+        let mut shut = Config::default();
+        shut.admission.concurrency = 0;
+        let said = shut.check().expect_err("refused").to_string();
+        assert!(said.contains("gateway.admission.concurrency"), "{said}");
     }
 }

@@ -1,5 +1,6 @@
 //! One client's socket after the upgrade: reads what the client says, and writes while no session does.
 
+mod admitting;
 mod beginning;
 mod closing;
 mod wire;
@@ -17,10 +18,12 @@ use tokio::time::Instant as Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::admission::Admission;
 use crate::conversation::{self, Action, Conversation, Violation};
 use crate::frame::{CloseCode, Frame, HEARTBEAT_ACK, INVALID_SESSION};
 use crate::hub::{HubHandle, Seat};
 use crate::shard::{Command, Handback, Inbox, Link, Signal, Then};
+use crate::starts::Starts;
 use wire::{Incoming, Wire};
 
 /// Longest wait for the hub or a shard to answer.
@@ -31,6 +34,8 @@ pub(crate) struct Gate {
     pub(crate) limits: conversation::Limits,
     pub(crate) accounts: Accounts,
     pub(crate) hub: HubHandle,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) starts: Arc<Starts>,
     pub(crate) shards: Vec<Inbox>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) client_ip: ClientIpPolicy,

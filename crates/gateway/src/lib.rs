@@ -5,6 +5,7 @@
 #![cfg_attr(test, recursion_limit = "256")]
 
 mod accounts;
+mod admission;
 mod api;
 mod bounded;
 mod config;
@@ -23,10 +24,11 @@ mod server;
 mod session;
 mod session_id;
 mod shard;
+mod starts;
 mod upgrade;
 mod visibility;
 
-pub use config::{Config, Identify};
+pub use config::{AdmissionConfig, Config, Identify};
 pub use rate_limit::RateLimit;
 pub use rest::{RateLimits, RestConfig};
 pub use server::{Deps, Server};

@@ -34,6 +34,7 @@ use clarion_observability::metric::GatewayMetrics;
 
 use crate::accounts::Accounts;
 use crate::directory::Directory;
+use crate::starts::Starts;
 pub use config::{RateLimits, RestConfig};
 pub(crate) use origin::{ClientAddress, host};
 
@@ -51,14 +52,12 @@ pub(crate) struct State {
 }
 
 /// How sockets are opened, for those who ask.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// The URL of the gateway. Without it, the host that the client asked.
     pub(crate) public_url: Option<String>,
-    /// How many shards of a bot may identify at once.
-    pub(crate) max_concurrency: u32,
-    /// Sessions that a bot may start in a day.
-    pub(crate) session_start_limit: u32,
+    /// How often an account may start sessions, and how often it has.
+    pub(crate) starts: Arc<Starts>,
 }
 
 /// What all requests share.

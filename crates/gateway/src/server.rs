@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::accounts::Accounts;
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::connection::{Gate, Upgraded, serve};
 use crate::conversation::Limits;
@@ -33,6 +34,7 @@ use crate::directory::Directory;
 use crate::grpc::Operators;
 use crate::hub::{self, Hub};
 use crate::session_id::gateway_number;
+use crate::starts::Starts;
 use crate::{membership, rest, shard, upgrade};
 use accept::Peer;
 
@@ -91,17 +93,14 @@ impl Server {
         let (hub_handle, commands) = hub::handle();
         let directory = Directory::new(host.clone(), &deps.router);
         let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
+        let starts = Arc::new(Starts::new(config.identify.clone()));
         let api = rest::router(rest::State {
             directory: directory.clone(),
             accounts: accounts.clone(),
             metrics: metrics.clone(),
             telemetry: host.telemetry().clone(),
             config: config.rest.clone(),
-            entry: rest::Entry {
-                public_url: config.public_url.clone(),
-                max_concurrency: config.identify.max_concurrency,
-                session_start_limit: config.identify.session_start_limit,
-            },
+            entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
         let hub = Hub::new(hub::Parts {
             host: host.clone(),
@@ -118,6 +117,8 @@ impl Server {
             limits: Limits { heartbeat: config.heartbeat_interval(), frames_per_minute: config.frames_per_minute },
             accounts,
             hub: hub_handle,
+            admission: Admission::new(&config.admission, metrics.clone()),
+            starts,
             shards: shards.inboxes,
             metrics,
             client_ip: host.telemetry().process().config().client_ip,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clarion_observability::log::{self, ErrorInfo, Fields};
-use clarion_observability::metric::{SentType, SocketError};
+use clarion_observability::metric::{Opening, SentType, SocketError};
 use clarion_observability::{Span, span};
 use tokio::sync::oneshot;
 
@@ -18,11 +18,22 @@ use crate::shard::{Command, Resumption};
 impl Connection {
     /// Op 2.
     pub(super) async fn identify(&mut self, identify: Identify, span: Span) -> Flow {
+        let permit = match self.admit(Opening::Identify, &span).await {
+            Ok(permit) => permit,
+            Err(flow) => return flow,
+        };
         let account = match self.authenticate(&identify.token, &span).await {
             Ok(account) => account,
-            Err(violation) => return self.end_with(violation).await,
+            Err(violation) => {
+                drop(permit);
+                return self.end_with(violation).await;
+            }
         };
         let (user, url) = (account.user.id, self.resume_url.clone());
+        let permit = match self.take_turn(permit, user, identify.shard.0, &span).await {
+            Ok(permit) => permit,
+            Err(flow) => return flow,
+        };
         let request = OpenRequest {
             user: account.user,
             token: account.token_hash,
@@ -33,6 +44,7 @@ impl Connection {
             resume_url: url,
         };
         let opened = tokio::time::timeout(ANSWER_WITHIN, self.gate.hub.open(request)).await;
+        drop(permit);
         let Ok(opened) = opened else {
             // A shard may be about to write to this socket: two must not. The client finds it gone and tries again.
             span::fail(&span, "timeout");
@@ -57,9 +69,16 @@ impl Connection {
 
     /// Op 6.
     pub(super) async fn resume(&mut self, resume: Resume, span: Span) -> Flow {
+        let permit = match self.admit(Opening::Resume, &span).await {
+            Ok(permit) => permit,
+            Err(flow) => return flow,
+        };
         let account = match self.authenticate(&resume.token, &span).await {
             Ok(account) => account,
-            Err(violation) => return self.end_with(violation).await,
+            Err(violation) => {
+                drop(permit);
+                return self.end_with(violation).await;
+            }
         };
         let user = account.user.id;
         let seat = Place::of(&resume.session_id)
@@ -69,6 +88,7 @@ impl Connection {
             Some(seat) => self.try_resume(seat, &resume, account).await,
             None => Err("unknown session".to_owned()),
         };
+        drop(permit);
         let fields = Fields { session_id: Some(resume.session_id.clone()), user_id: Some(user), ..Fields::default() };
         match (resumed, seat) {
             (Ok(()), Some(seat)) => {

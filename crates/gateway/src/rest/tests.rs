@@ -91,7 +91,7 @@ impl Edge {
         let metrics = GatewayMetrics::new(host.telemetry().meter());
         let directory = Directory::new(host.clone(), &"in-process:peer-0".parse().expect("an address"));
         let accounts = Accounts::new(directory.clone(), Box::new(Followed), metrics.clone());
-        let entry = Entry { public_url: None, max_concurrency: 16, session_start_limit: 1_000 };
+        let entry = Entry { public_url: None, starts: Arc::new(Starts::new(crate::Identify::default())) };
         let telemetry = host.telemetry().clone();
         let router = router(State { directory, accounts, metrics, telemetry, config, entry });
         Self { router, fake, capture, host, process: Some(process) }
