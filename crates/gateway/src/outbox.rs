@@ -87,6 +87,11 @@ impl Outbox {
         self.queue.len()
     }
 
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What the next write should offer when a single frame waits.
     pub(crate) fn only(&self) -> Option<[IoSlice<'_>; 3]> {
         match self.queue.front() {

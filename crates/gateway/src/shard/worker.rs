@@ -376,6 +376,8 @@ impl Worker {
             self.waiting.pop_front();
         }
         self.detach_abandoned();
+        let sockets = self.seats.iter().flatten().filter_map(|seat| seat.socket.as_ref());
+        self.totals.backlog = sockets.map(|socket| socket.outbox.bytes() as i64).sum();
         self.tell_ended();
         self.report();
     }

@@ -15,7 +15,9 @@ pub(super) struct Totals {
     pub(super) waiting: i64,
     pub(super) replay: i64,
     pub(super) queued: i64,
-    told: [i64; 4],
+    /// Bytes that wait to be written, as of the last sweep.
+    pub(super) backlog: i64,
+    told: [i64; 5],
 }
 
 impl Totals {
@@ -73,9 +75,9 @@ impl Worker {
     pub(super) fn report(&mut self) {
         let t = &mut self.totals;
         let m = &self.metrics;
-        let gauges = [&m.sessions, &m.reconnections_pending, &m.replay_bytes, &m.sends_pending];
+        let gauges = [&m.sessions, &m.reconnections_pending, &m.replay_bytes, &m.sends_pending, &m.backlog_bytes];
         for ((gauge, now), told) in
-            gauges.into_iter().zip([t.sessions, t.waiting, t.replay, t.queued]).zip(t.told.iter_mut())
+            gauges.into_iter().zip([t.sessions, t.waiting, t.replay, t.queued, t.backlog]).zip(t.told.iter_mut())
         {
             if now != *told {
                 gauge.increment((now - *told) as f64);
