@@ -37,6 +37,16 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
+/// Whether a file system may be mounted.
+pub(crate) fn can_mount() -> bool {
+    let place = target().join("mount-trial");
+    if std::fs::create_dir_all(&place).is_err() {
+        return false;
+    }
+    let mounted = output(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&place)).is_some();
+    mounted && output(Command::new("umount").arg(&place)).is_some()
+}
+
 /// Whether a program is there.
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()

@@ -8,6 +8,7 @@ mod db;
 mod handle;
 mod pending;
 mod read;
+mod room;
 mod schema;
 mod stage;
 #[cfg(test)]
@@ -110,7 +111,7 @@ impl Embedded {
         let (closing, closed) = oneshot::channel();
         let committer = Committer::new(config, db.clone(), metrics.clone(), Inbox::new(work, closed), fail);
         let committer = committer.map_err(|error| failed(error.to_string()))?;
-        let waiting = tokio::runtime::Builder::new_current_thread().build();
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let waiting = waiting.map_err(|error| failed(error.to_string()))?;
         let of_thread = telemetry.clone();
         let thread = std::thread::Builder::new().name("store-commit".into());

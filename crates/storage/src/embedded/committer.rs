@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Config;
 use super::db::{Db, record};
 use super::pending::Pending;
+use super::room::{LOOK_EVERY, Room};
 use super::schema::{self, NonceRow, SlotRow, Table, TailRow};
 use super::stage::Staged;
 use crate::error::{CommitError, ReadError};
@@ -57,7 +58,7 @@ pub(super) struct Committer {
     slots: BTreeMap<Slot, SlotRow>,
     /// Nonces up to this age row were forgotten. Kept so that a look for more need not pass the removed rows again.
     swept: Vec<u8>,
-    min_free: u64,
+    room: Room,
     group_batches: usize,
     group_bytes: usize,
 }
@@ -105,10 +106,10 @@ impl Committer {
             db,
             inbox,
             failure,
+            room: Room::new(config.min_free, metrics.clone()),
             metrics,
             slots,
             swept: Vec::new(),
-            min_free: config.min_free,
             group_batches: config.group_batches.max(1),
             group_bytes: config.group_bytes,
         })
@@ -129,7 +130,13 @@ impl Committer {
     }
 
     fn next_group(&mut self, waiting: &Runtime) -> Option<Vec<Work>> {
-        let first = waiting.block_on(self.inbox.next())?;
+        let first = loop {
+            self.room.look(self.db.free_bytes());
+            let next = waiting.block_on(async { tokio::time::timeout(LOOK_EVERY, self.inbox.next()).await });
+            if let Ok(next) = next {
+                break next?;
+            }
+        };
         let mut bytes = first.bytes();
         let mut group = vec![first];
         while group.len() < self.group_batches
@@ -145,7 +152,7 @@ impl Committer {
     /// Makes a group durable. After an error nobody knows what of it is.
     fn write(&mut self, group: Vec<Work>, due: &mut Vec<Due>) -> Result<(), String> {
         // Raises and trims are let through: they are small, and they are how a full store is put right.
-        let full = self.db.free_bytes() < self.min_free;
+        let full = !self.room.look(self.db.free_bytes());
         let db = self.db.clone();
         let mut pending = Pending::new(db.view());
         let mut batches = 0u32;
