@@ -83,3 +83,27 @@ async fn a_day_has_so_many_starts_and_a_resume_is_none() -> anyhow::Result<()> {
     assert_eq!(other["session_start_limit"]["remaining"], json!(2), "an account of its own");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_tokens_over_sockets_is_stopped_but_not_those_who_are_known() -> anyhow::Result<()> {
+    let cluster = Cluster::with(Topology::default(), |config| {
+        config.gateway.rest.rate_limits.enabled = true;
+        config.gateway.rest.rate_limits.invalid.limit = 3;
+    })
+    .await?;
+    identified(&cluster).await?.dispatch("READY").await?;
+    let mut guess = cluster.bot().token.clone();
+    guess.replace_range(guess.len() - 6.., "guess!");
+    let url = cluster.gateway_url(0);
+    for _ in 0..3 {
+        let mut socket = Socket::connect(&url).await?;
+        socket.identify(&guess, INTENTS).await?;
+        assert_eq!(socket.closed().await?, Frame::Close(4004));
+    }
+    let mut socket = Socket::connect(&url).await?;
+    socket.identify(&guess, INTENTS).await?;
+    assert_eq!(socket.op(9).await?, json!(false), "nobody looks whether it holds");
+    identified(&cluster).await?.dispatch("READY").await?;
+    assert_eq!(cluster.metric("gateway_rate_limited_total", &["scope=\"address\""]).await?, 1.0);
+    Ok(())
+}

@@ -5,6 +5,7 @@ mod beginning;
 mod closing;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,7 @@ use crate::admission::Admission;
 use crate::conversation::{self, Action, Conversation, Violation};
 use crate::frame::{CloseCode, Frame, HEARTBEAT_ACK, INVALID_SESSION};
 use crate::hub::{HubHandle, Seat};
+use crate::rest::Limits;
 use crate::shard::{Command, Handback, Inbox, Link, Signal, Then};
 use crate::starts::Starts;
 use wire::{Incoming, Wire};
@@ -36,6 +38,8 @@ pub(crate) struct Gate {
     pub(crate) hub: HubHandle,
     pub(crate) admission: Arc<Admission>,
     pub(crate) starts: Arc<Starts>,
+    /// Which addresses have shown too many tokens that do not hold.
+    pub(crate) api_limits: Arc<Limits>,
     pub(crate) shards: Vec<Inbox>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) client_ip: ClientIpPolicy,
@@ -52,7 +56,8 @@ pub(crate) struct Upgraded {
     pub(crate) stream: TcpStream,
     /// What the client sent right behind its request.
     pub(crate) early: Bytes,
-    pub(crate) peer: std::net::SocketAddr,
+    /// The client's address: behind a proxy, what the proxy says.
+    pub(crate) address: IpAddr,
     pub(crate) origin: Origin,
     /// The URL at which the client may resume.
     pub(crate) resume_url: String,
@@ -66,6 +71,7 @@ struct Connection {
     wire: Wire,
     conversation: Conversation,
     origin: Origin,
+    address: IpAddr,
     resume_url: String,
     seat: Option<Seat>,
     session_id: Option<String>,
@@ -84,7 +90,7 @@ enum Flow {
 pub(crate) async fn serve(gate: Arc<Gate>, upgraded: Upgraded) {
     let opened = Instant::now();
     let active = gate.metrics.connections_active.hold();
-    let client_ip = ClientIp::new(upgraded.peer.ip());
+    let client_ip = ClientIp::new(upgraded.address);
     let id = gate.links.fetch_add(1, Ordering::Relaxed);
     let request_id = upgraded.origin.request_id().to_owned();
     log::CONNECTION_ESTABLISHED.emit(Fields {
@@ -99,6 +105,7 @@ pub(crate) async fn serve(gate: Arc<Gate>, upgraded: Upgraded) {
         gate: gate.clone(),
         link: link.clone(),
         origin: upgraded.origin,
+        address: upgraded.address,
         resume_url: upgraded.resume_url,
         seat: None,
         session_id: None,

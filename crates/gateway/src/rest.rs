@@ -36,7 +36,8 @@ use crate::accounts::Accounts;
 use crate::directory::Directory;
 use crate::starts::Starts;
 pub use config::{RateLimits, RestConfig};
-pub(crate) use origin::{ClientAddress, host};
+pub(crate) use limits::Limits;
+pub(crate) use origin::{ClientAddress, address, host};
 
 /// Under what the operations are found. Libraries differ in the version they ask for.
 const PREFIXES: [&str; 3] = ["/api/v10", "/api/v9", "/api"];
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) telemetry: Telemetry,
     pub(crate) config: RestConfig,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) entry: Entry,
 }
 
@@ -63,7 +65,7 @@ pub(crate) struct Entry {
 /// What all requests share.
 struct Shared {
     state: State,
-    limits: limits::Limits,
+    limits: Arc<Limits>,
     sample_ratio: f64,
 }
 
@@ -71,7 +73,7 @@ struct Shared {
 /// a [`ClientAddress`] in its extensions.
 pub(crate) fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
-        limits: limits::Limits::new(state.config.rate_limits.clone()),
+        limits: state.limits.clone(),
         sample_ratio: state.telemetry.process().config().sample_ratio,
         state,
     });

@@ -67,6 +67,7 @@ struct Door {
     gate: Arc<Gate>,
     host: Host,
     public_url: Option<Arc<str>>,
+    behind_proxy: bool,
     sample_ratio: f64,
 }
 
@@ -94,12 +95,14 @@ impl Server {
         let directory = Directory::new(host.clone(), &deps.router);
         let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
         let starts = Arc::new(Starts::new(config.identify.clone()));
+        let limits = Arc::new(rest::Limits::new(config.rest.rate_limits.clone()));
         let api = rest::router(rest::State {
             directory: directory.clone(),
             accounts: accounts.clone(),
             metrics: metrics.clone(),
             telemetry: host.telemetry().clone(),
             config: config.rest.clone(),
+            limits: limits.clone(),
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
         let hub = Hub::new(hub::Parts {
@@ -119,6 +122,7 @@ impl Server {
             hub: hub_handle,
             admission: Admission::new(&config.admission, metrics.clone()),
             starts,
+            api_limits: limits,
             shards: shards.inboxes,
             metrics,
             client_ip: host.telemetry().process().config().client_ip,
@@ -131,6 +135,7 @@ impl Server {
             gate: gate.clone(),
             public_url: config.public_url.as_deref().map(|url| url.trim_end_matches('/').into()),
             sample_ratio: host.telemetry().process().config().sample_ratio,
+            behind_proxy: config.rest.behind_proxy,
             host: host.clone(),
         };
         let sockets = Router::new()
@@ -201,6 +206,7 @@ async fn enter(State(door): State<Door>, mut request: Request) -> Response {
         str::to_owned,
     );
     let origin = Origin::from_headers(request.headers(), door.sample_ratio, request_id());
+    let address = rest::address(request.headers(), Some(peer.address.ip()), door.behind_proxy);
     let refused = upgrade::refusal(request.uri().query());
     let upgraded = hyper::upgrade::on(&mut request);
     door.host.spawn("connection", async move {
@@ -210,7 +216,7 @@ async fn enter(State(door): State<Door>, mut request: Request) -> Response {
         let upgraded = Upgraded {
             stream: parts.io.into_inner(),
             early: parts.read_buf,
-            peer: peer.address,
+            address: address.unwrap_or(peer.address.ip()),
             origin,
             resume_url,
             refused,

@@ -20,7 +20,16 @@ const KEPT_SPREAD_MS: u64 = 4_000;
 
 impl Connection {
     /// Waits until a session may be opened on this socket. `Err`: it may not, and the client has been told.
-    pub(super) async fn admit(&mut self, kind: Opening, span: &Span) -> Result<Permit, Flow> {
+    pub(super) async fn admit(&mut self, kind: Opening, token: &str, span: &Span) -> Result<Permit, Flow> {
+        let gate = self.gate.clone();
+        // An address that guesses keeps nobody waiting but those of it that nobody knows.
+        if !gate.api_limits.lets_in(Instant::now(), self.address) && !gate.accounts.knows(token) {
+            return Err(self.send_away(kind, AdmissionRefusal::Address, None, span).await);
+        }
+        self.line_up(kind, span).await
+    }
+
+    async fn line_up(&mut self, kind: Opening, span: &Span) -> Result<Permit, Flow> {
         let gate = self.gate.clone();
         let permit = tokio::select! {
             permit = gate.admission.enter(kind) => permit,
@@ -54,15 +63,20 @@ impl Connection {
         if !self.pause(wait).await {
             return Err(self.restarting().await);
         }
-        self.admit(Opening::Identify, span).await
+        self.line_up(Opening::Identify, span).await
     }
 
     /// Who wants to go on is closed with a code after which it tries again; who wants to begin is told to, on this socket.
     async fn send_away(&mut self, kind: Opening, reason: AdmissionRefusal, user: Option<UserId>, span: &Span) -> Flow {
         span::fail(span, reason.as_str());
         self.gate.metrics.admission_refused.with(reason).increment(1);
-        if matches!(reason, AdmissionRefusal::Concurrency | AdmissionRefusal::SessionLimit) {
-            self.gate.metrics.rate_limited.with(RateScope::Identify).increment(1);
+        let scope = match reason {
+            AdmissionRefusal::Concurrency | AdmissionRefusal::SessionLimit => Some(RateScope::Identify),
+            AdmissionRefusal::Address => Some(RateScope::Address),
+            AdmissionRefusal::QueueFull | AdmissionRefusal::Timeout => None,
+        };
+        if let Some(scope) = scope {
+            self.gate.metrics.rate_limited.with(scope).increment(1);
         }
         let error = ErrorInfo { kind: reason.as_str(), detail: kind.as_str().to_owned() };
         log::ADMISSION_REFUSED.emit(Fields { user_id: user, error: Some(error), ..Fields::default() });

@@ -18,7 +18,7 @@ use crate::shard::{Command, Resumption};
 impl Connection {
     /// Op 2.
     pub(super) async fn identify(&mut self, identify: Identify, span: Span) -> Flow {
-        let permit = match self.admit(Opening::Identify, &span).await {
+        let permit = match self.admit(Opening::Identify, &identify.token, &span).await {
             Ok(permit) => permit,
             Err(flow) => return flow,
         };
@@ -69,7 +69,7 @@ impl Connection {
 
     /// Op 6.
     pub(super) async fn resume(&mut self, resume: Resume, span: Span) -> Flow {
-        let permit = match self.admit(Opening::Resume, &span).await {
+        let permit = match self.admit(Opening::Resume, &resume.token, &span).await {
             Ok(permit) => permit,
             Err(flow) => return flow,
         };
@@ -132,6 +132,7 @@ impl Connection {
                 Ok(account)
             }
             Err(AuthError::Invalid) => {
+                self.gate.api_limits.count_invalid(Instant::now(), Some(self.address));
                 span::fail(span, "auth_failed");
                 Err(Violation { code: CloseCode::AUTHENTICATION_FAILED, reason: "authentication failed" })
             }

@@ -30,7 +30,7 @@ const INVALID: &str = "invalid";
 const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// The limits, with how everybody stands.
-pub(super) struct Limits {
+pub(crate) struct Limits {
     config: RateLimits,
     limiter: Mutex<RateLimiter>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Beyond {
 }
 
 impl Limits {
-    pub(super) fn new(config: RateLimits) -> Self {
+    pub(crate) fn new(config: RateLimits) -> Self {
         Self { limiter: Mutex::new(RateLimiter::new(config.windows)), config }
     }
 
@@ -95,8 +95,13 @@ impl Limits {
         within(standing, false, RateScope::Address)
     }
 
+    /// The same, for those who need no refusal in the API's words.
+    pub(crate) fn lets_in(&self, now: Instant, address: IpAddr) -> bool {
+        self.is_suspect(now, Some(address)).is_ok()
+    }
+
     /// A token from an address did not hold.
-    pub(super) fn count_invalid(&self, now: Instant, address: Option<IpAddr>) {
+    pub(crate) fn count_invalid(&self, now: Instant, address: Option<IpAddr>) {
         self.take(now, invalid(address), self.config.invalid);
     }
 

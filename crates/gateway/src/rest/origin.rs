@@ -17,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const LONGEST_ID: usize = 64;
 
 /// The client's address: behind a proxy, what the proxy says.
-pub(super) fn address(headers: &HeaderMap, peer: Option<IpAddr>, behind_proxy: bool) -> Option<IpAddr> {
+pub(crate) fn address(headers: &HeaderMap, peer: Option<IpAddr>, behind_proxy: bool) -> Option<IpAddr> {
     let said = behind_proxy.then(|| headers.get_all(FORWARDED_FOR).iter().next_back()).flatten();
     let last = said.and_then(|value| value.to_str().ok()).and_then(|list| list.rsplit(',').next());
     last.and_then(|address| address.trim().parse().ok()).or(peer)

@@ -93,7 +93,8 @@ impl Edge {
         let accounts = Accounts::new(directory.clone(), Box::new(Followed), metrics.clone());
         let entry = Entry { public_url: None, starts: Arc::new(Starts::new(crate::Identify::default())) };
         let telemetry = host.telemetry().clone();
-        let router = router(State { directory, accounts, metrics, telemetry, config, entry });
+        let limits = Arc::new(Limits::new(config.rate_limits.clone()));
+        let router = router(State { directory, accounts, metrics, telemetry, config, limits, entry });
         Self { router, fake, capture, host, process: Some(process) }
     }
 

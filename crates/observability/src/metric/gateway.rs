@@ -83,7 +83,7 @@ label! {
 label! {
     /// Why a client may not open a session just now.
     AdmissionRefusal = "reason" {
-        QueueFull = "queue_full", Timeout = "timeout", Concurrency = "concurrency", SessionLimit = "session_limit",
+        QueueFull = "queue_full", Timeout = "timeout", Concurrency = "concurrency", SessionLimit = "session_limit", Address = "address",
     }
 }
 
