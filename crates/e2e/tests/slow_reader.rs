@@ -17,6 +17,8 @@ const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
 const SOCKETS: usize = 200;
 const SLOW: usize = SOCKETS / 10;
 const OUTBOX: usize = 64 << 10;
+/// How far the flow may be ahead of those who read: on a busy machine they must not become slow themselves.
+const AHEAD: u64 = 8;
 const REPLAY: usize = 16 << 20;
 /// Of the largest message; enough of them fill the kernel's buffers too.
 const LENGTH: usize = 2_000;
@@ -24,6 +26,8 @@ const LENGTH: usize = 2_000;
 struct Reader {
     socket: Socket,
     seen: u64,
+    /// The same, for the flow.
+    told: Arc<AtomicU64>,
 }
 
 impl Reader {
@@ -35,6 +39,7 @@ impl Reader {
                     let n = d["content"].as_str().and_then(|content| content.split('.').next()?.parse().ok());
                     assert_eq!(n, Some(self.seen + 1), "in order, each once");
                     self.seen += 1;
+                    self.told.store(self.seen, Ordering::Release);
                 }
                 Frame::Op { .. } => {}
                 end => return Ok(Some(end)),
@@ -62,11 +67,17 @@ async fn read_late(
     }
 }
 
-/// The most bytes that waited for sockets whenever somebody looked.
-async fn watch_backlog(cluster: &Cluster, stop: &AtomicBool) -> anyhow::Result<f64> {
-    let mut most: f64 = 0.0;
+/// The most bytes that waited for sockets whenever somebody looked: until the slow ones were closed, and after that.
+async fn watch_backlog(
+    cluster: &Cluster,
+    closed: &watch::Receiver<bool>,
+    stop: &AtomicBool,
+) -> anyhow::Result<(f64, f64)> {
+    let mut most: (f64, f64) = (0.0, 0.0);
     while !stop.load(Ordering::Acquire) {
-        most = most.max(cluster.metric("websocket_backlog_bytes", &[]).await?);
+        let waits = cluster.metric("websocket_backlog_bytes", &[]).await?;
+        let most = if *closed.borrow() { &mut most.1 } else { &mut most.0 };
+        *most = most.max(waits);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(most)
@@ -83,13 +94,17 @@ async fn the_slow_are_let_go_and_the_others_do_not_notice() -> anyhow::Result<()
     let (url, token, last) =
         (cluster.gateway_url(0), cluster.other_bot().token.clone(), Arc::new(AtomicU64::new(u64::MAX)));
     let (all_closed, closed) = watch::channel(false);
+    let mut reading = Vec::new();
     let (mut slow, mut others) = (JoinSet::new(), JoinSet::new());
     for n in 0..SOCKETS {
-        let mut reader = Reader { socket: cluster.session(cluster.other_bot(), 0, INTENTS).await?, seen: 0 };
+        let told = Arc::<AtomicU64>::default();
+        let socket = cluster.session(cluster.other_bot(), 0, INTENTS).await?;
+        let mut reader = Reader { socket, seen: 0, told: told.clone() };
         let last = last.clone();
         if n < SLOW {
             slow.spawn(read_late(reader, (url.clone(), token.clone()), closed.clone(), last));
         } else {
+            reading.push(told);
             others.spawn(async move { reader.take_until(&last).await });
         }
     }
@@ -102,6 +117,10 @@ async fn the_slow_are_let_go_and_the_others_do_not_notice() -> anyhow::Result<()
         while behind < 20 {
             sent += 1;
             api.send(channel, &format!("{sent}.{}", "x".repeat(LENGTH - 20))).await?;
+            let read_by_all = || reading.iter().all(|told| told.load(Ordering::Acquire) + AHEAD >= sent);
+            while !read_by_all() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
             let let_go = cluster.metric("websocket_errors_total", &["slow_consumer"]).await?;
             if let_go >= SLOW as f64 {
                 assert_eq!(let_go, SLOW as f64, "nobody else is let go");
@@ -125,15 +144,18 @@ async fn the_slow_are_let_go_and_the_others_do_not_notice() -> anyhow::Result<()
         stop.store(true, Ordering::Release);
         anyhow::Ok((sent + 1, ends, fast))
     };
-    let ((sent, ends, fast), backlog) = tokio::try_join!(flow, watch_backlog(&cluster, &stop))?;
+    let ((sent, ends, fast), backlog) = tokio::try_join!(flow, watch_backlog(&cluster, &closed, &stop))?;
     println!(
-        "{sent} messages of {LENGTH} B to {SOCKETS} sockets, {SLOW} of which stopped reading: {ends:?}; at most {backlog} B waited"
+        "{sent} messages of {LENGTH} B to {SOCKETS} sockets, {SLOW} of which stopped reading: {ends:?}; at most {backlog:?} B waited before and after they were let go"
     );
     assert_eq!((ends.len(), fast), (SLOW, SOCKETS - SLOW));
-    assert!(ends.iter().all(|end| *end == Frame::Close(4000)), "{ends:?}");
-    assert!(backlog > 0.0, "something waited");
-    // Live frames up to the outbox's bound, and what is replayed up to that of the replay buffer.
-    assert!(backlog <= (SOCKETS * OUTBOX + SLOW * REPLAY) as f64, "{backlog}");
+    // One that takes nothing at all for four seconds more gets no code; on a busy machine the last is let go later than that.
+    assert!(ends.iter().all(|end| matches!(end, Frame::Close(4000) | Frame::Broken)), "{ends:?}");
+    assert!(ends.iter().filter(|end| **end == Frame::Close(4000)).count() >= SLOW / 2, "{ends:?}");
+    assert!(backlog.0 > OUTBOX as f64, "something waited for the slow ones");
+    assert!(backlog.0 <= (SOCKETS * OUTBOX) as f64, "{backlog:?}");
+    // A replay is bounded by what is kept for it.
+    assert!(backlog.1 <= (SOCKETS * OUTBOX + SLOW * REPLAY) as f64, "{backlog:?}");
     assert_eq!(cluster.metric("websocket_errors_total", &["slow_consumer"]).await?, SLOW as f64);
     Ok(())
 }
