@@ -20,6 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "clarion-channel",
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
     ),
+    (
+        "clarion-presence",
+        &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
+    ),
     ("clarion-gateway", &["clarion-model", "clarion-proto", "clarion-observability", "clarion-runtime"]),
     (
         "clarion",
@@ -29,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-storage",
             "clarion-runtime",
             "clarion-router",
+            "clarion-presence",
             "clarion-channel",
             "clarion-gateway",
         ],
@@ -43,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-storage",
             "clarion-runtime",
             "clarion-router",
+            "clarion-presence",
             "clarion-channel",
             "clarion-gateway",
         ],

@@ -15,9 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clarion_model::event::Transient;
-use clarion_model::id::UserId;
 use clarion_model::key::{Epoch, Key, Position};
-use clarion_model::presence::Presence;
 use clarion_model::time::Timestamp;
 use clarion_observability::Span;
 use clarion_observability::metric::GaugeGuard;
@@ -30,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::follow::{Reached, Stream, transient};
 use crate::keys::{Failure, Holding, Keys};
-use crate::owner::presence::Presences;
 use crate::owner::recent::WINDOW;
 use crate::owner::{Answer, Command, Found, Owner, Shared, State};
 use followers::Followers;
@@ -43,7 +40,6 @@ pub(crate) enum Message {
     Ask(Box<Ask>),
     Follow { stream: Stream, after: Option<Position> },
     Unfollow { stream: u64 },
-    Presence { stream: u64, user: UserId, presence: Presence },
 }
 
 /// A command, and who waits for what it comes to.
@@ -108,7 +104,6 @@ struct Actor {
     in_flight: VecDeque<InFlight>,
     followers: Followers,
     replays: FuturesUnordered<BoxFuture<'static, followers::Replayed>>,
-    presences: Presences,
     trimming: trim::Trimming,
 }
 
@@ -194,7 +189,7 @@ impl Start {
                 Message::Follow { stream, .. } => {
                     stream.push(crate::follow::moved(self.key));
                 }
-                Message::Unfollow { .. } | Message::Presence { .. } => {}
+                Message::Unfollow { .. } => {}
             }
         }
     }
@@ -223,7 +218,6 @@ impl Actor {
             writing: FuturesOrdered::new(),
             in_flight: VecDeque::new(),
             replays: FuturesUnordered::new(),
-            presences: Presences::default(),
             trimming: trim::Trimming::new(tail.entries),
         }
     }
@@ -276,7 +270,6 @@ impl Actor {
             && self.in_flight.is_empty()
             && self.held_back.is_none()
             && self.followers.is_empty()
-            && self.presences.is_empty()
             && !self.trimming.is_running()
             && self.start.inbox.is_empty()
     }
@@ -285,27 +278,7 @@ impl Actor {
         match message {
             Message::Ask(ask) => self.take(ask).await,
             Message::Follow { stream, after } => self.follow(stream, after),
-            Message::Unfollow { stream } => {
-                self.followers.remove(stream);
-                for (user, presence) in self.presences.forget(stream) {
-                    self.tell(&Transient::Presence { user_id: user, presence });
-                }
-            }
-            Message::Presence { stream, user, presence } => self.set_presence(stream, user, presence),
-        }
-    }
-
-    fn set_presence(&mut self, stream: u64, user: UserId, presence: Presence) {
-        let belongs = match &self.owner.shared().read().state {
-            State::Guild(guild) => guild.members.contains_key(&user),
-            State::User(state) => state.user.id == user,
-            State::Absent => false,
-        };
-        if !belongs || !self.followers.contains(stream) {
-            return;
-        }
-        if let Some(presence) = self.presences.set(stream, user, presence) {
-            self.tell(&Transient::Presence { user_id: user, presence });
+            Message::Unfollow { stream } => self.followers.remove(stream),
         }
     }
 
@@ -325,7 +298,7 @@ impl Actor {
                 self.start_replays(truth.applied);
             }
             // Whoever is ahead of the log is not following this one.
-            None | Some(_) => self.followers.add_new(stream, &truth, self.presences.all()),
+            None | Some(_) => self.followers.add_new(stream, &truth),
         }
     }
 
@@ -334,8 +307,7 @@ impl Actor {
         if !self.followers.need_replays() {
             return;
         }
-        let present: Vec<_> = self.presences.all().collect();
-        for replay in self.followers.replays(goal, &self.start.keys.stores().logs, &present) {
+        for replay in self.followers.replays(goal, &self.start.keys.stores().logs) {
             self.replays.push(replay);
         }
     }
@@ -344,7 +316,7 @@ impl Actor {
         let truth = self.owner.shared();
         let truth = truth.read();
         if matches!(replayed.result, Ok(Reached::Gap)) {
-            self.followers.renew(&replayed, &truth, self.presences.all());
+            self.followers.renew(&replayed, &truth);
         } else {
             self.followers.replayed(&replayed);
         }

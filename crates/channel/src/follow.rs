@@ -78,13 +78,12 @@ impl Stream {
     }
 }
 
-/// Sends what a log has between two places and then some more frames, at the follower's own pace.
+/// Sends what a log has between two places, at the follower's own pace.
 pub(crate) async fn replay(
     logs: &dyn Logs,
     key: Key,
     mut from: Position,
     goal: Position,
-    then: Vec<Bytes>,
     stream: &Stream,
 ) -> Result<Reached, ReadError> {
     'log: while from < goal {
@@ -100,11 +99,6 @@ pub(crate) async fn replay(
             if !stream.send(entry(&read)).await {
                 return Ok(Reached::Gone);
             }
-        }
-    }
-    for frame in then {
-        if !stream.send(frame).await {
-            return Ok(Reached::Gone);
         }
     }
     Ok(if stream.drained().await { Reached::Goal } else { Reached::Gone })

@@ -10,7 +10,6 @@ mod account;
 mod emoji;
 mod mention;
 mod message;
-pub(crate) mod presence;
 pub(crate) mod reaction;
 pub(crate) mod recent;
 mod sequence;

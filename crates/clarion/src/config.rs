@@ -30,6 +30,10 @@ pub struct Config {
     pub storage: clarion_storage::embedded::Config,
     /// The router.
     pub router: clarion_router::Config,
+    /// The cache inside the process.
+    pub cache: clarion_storage::cache::Config,
+    /// The presence server.
+    pub presence: clarion_presence::Config,
     /// The channel server.
     pub channel: clarion_channel::Config,
     /// The gateway.
@@ -57,6 +61,8 @@ impl Default for Config {
             telemetry: clarion_observability::Config::default(),
             storage: clarion_storage::embedded::Config::default(),
             router: clarion_router::Config::default(),
+            cache: clarion_storage::cache::Config::default(),
+            presence: clarion_presence::Config::default(),
             channel: clarion_channel::Config::default(),
             gateway: clarion_gateway::Config::default(),
         }

@@ -1,9 +1,10 @@
-//! The list: embedded stores, a router, channel servers, gateways, in one process.
+//! The list: embedded stores, a router, a presence server, channel servers, gateways, in one process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
 //! still works.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,12 +13,14 @@ use clarion_observability::Telemetry;
 use clarion_router::Admin;
 use clarion_runtime::{Address, Process, StopReport};
 use clarion_storage::Stores;
+use clarion_storage::cache::{Cache, MemoryCache};
 use clarion_storage::embedded::Embedded;
 
 use crate::Config;
 use crate::admin::AdminPort;
 
 const ROUTER: &str = "router-0";
+const PRESENCE: &str = "presence-0";
 
 /// How many of each service there are in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -37,6 +40,8 @@ pub struct Clarion {
     admin_port: AdminPort,
     admin: Admin,
     gateways: Vec<SocketAddr>,
+    presence: clarion_presence::Config,
+    cache: Arc<dyn Cache>,
 }
 
 impl Default for Topology {
@@ -62,13 +67,17 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     for n in 0..topology.channel_servers {
         start_channel_server(&mut process, config, n, &stores, &router)?;
     }
+    let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(&config.cache));
+    let presence = start_presence(&mut process, &config.presence, &cache)?;
     let mut gateways = Vec::new();
     for n in 0..topology.gateways {
-        gateways.push(start_gateway(&mut process, config, n, &router)?);
+        let deps = clarion_gateway::Deps { router: router.clone(), presence: presence.clone() };
+        gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
-    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways })
+    let presence = config.presence.clone();
+    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, presence, cache })
 }
 
 /// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
@@ -106,8 +115,25 @@ fn start_channel_server(
     })
 }
 
-fn start_gateway(process: &mut Process, config: &Config, n: usize, router: &Address) -> anyhow::Result<SocketAddr> {
-    let deps = clarion_gateway::Deps { router: router.clone() };
+fn start_presence(
+    process: &mut Process,
+    config: &clarion_presence::Config,
+    cache: &Arc<dyn Cache>,
+) -> anyhow::Result<Address> {
+    let deps = clarion_presence::Deps { cache: cache.clone() };
+    let settings = config.clone();
+    process.start("presence", PRESENCE, 1, |host| async move {
+        let server = clarion_presence::Server::bind(settings, deps, host).await?;
+        Ok((server.address().clone(), server.run()))
+    })
+}
+
+fn start_gateway(
+    process: &mut Process,
+    config: &Config,
+    n: usize,
+    deps: clarion_gateway::Deps,
+) -> anyhow::Result<SocketAddr> {
     let mut settings = config.gateway.clone();
     // Port 0 is a free one for each.
     if settings.listen.port() != 0 {
@@ -149,6 +175,11 @@ impl Clarion {
     /// Whether the store was made by this start.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Starts the presence server anew after [`Process::stop_one`], over the same cache; for tests of what comes back.
+    pub fn restart_presence(&mut self) -> anyhow::Result<()> {
+        start_presence(&mut self.process, &self.presence, &self.cache).map(drop)
     }
 
     /// The services.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::{EventType, GatewayMetrics, Label, RateScope, SentType, SocketError};
-use clarion_observability::{ClientIp, ClientIpPolicy, Instrument, Origin, span};
+use clarion_observability::{ClientIp, ClientIpPolicy, Instrument, Origin, TraceContext, span};
 use tokio::net::TcpStream;
 use tokio::time::Instant as Clock;
 use tokio_util::sync::CancellationToken;
@@ -216,7 +216,11 @@ impl Connection {
             Action::Close(violation) => self.end_with(violation).await,
             Action::SetPresence(presence) => {
                 if let Some(seat) = self.seat {
-                    Box::pin(self.gate.hub.set_presence(seat, presence)).await;
+                    let span = span::gateway_receive(&self.origin, EventType::PresenceUpdate.as_str());
+                    span::record_session(&span, self.session_id.as_deref().unwrap_or_default());
+                    let traceparent = TraceContext::of(&span).traceparent();
+                    let set = self.gate.hub.set_presence(seat, presence, traceparent);
+                    Box::pin(set.instrument(span)).await;
                 }
                 Flow::Continue
             }

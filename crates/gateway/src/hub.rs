@@ -4,17 +4,21 @@
 //! queue: a session sees a guild's state at one point of the stream and every event after it. It never waits for a
 //! client, only for a shard whose inbox is full.
 
+mod devices;
 mod encode;
 mod events;
 mod follow;
 mod guild;
 mod members;
 mod opening;
+mod presence;
 mod seats;
 mod stream;
+mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
 mod user;
+mod watched;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::Key;
-use clarion_model::presence::Presence;
+use clarion_model::presence::{Device, Presence};
 use clarion_model::user::{TokenHash, User};
 use clarion_observability::metric::GatewayMetrics;
 use clarion_proto::v1;
@@ -38,9 +42,11 @@ use crate::accounts::{Accounts, Watch};
 use crate::conversation::MembersRequest;
 use crate::directory::{Directory, Target};
 use crate::intents::Intents;
+use crate::presence::Heard;
 use crate::shard::{self, Ended, Inbox, Link};
 use follow::{Follow, Phase};
 use guild::GuildEntry;
+use presence::Presences;
 pub(crate) use seats::Seat;
 use seats::Seats;
 use stream::{Brought, Streams};
@@ -72,6 +78,9 @@ pub(crate) struct OpenRequest {
     pub(crate) intents: Intents,
     pub(crate) shard: (u32, u32),
     pub(crate) presence: Presence,
+    pub(crate) device: Device,
+    /// From more members on, a guild comes without those who are not there.
+    pub(crate) large_threshold: u8,
     pub(crate) link: Arc<Link>,
     pub(crate) resume_url: String,
 }
@@ -86,7 +95,8 @@ pub(crate) struct Opened {
 pub(crate) enum Command {
     Open(Box<OpenRequest>, oneshot::Sender<Option<Opened>>),
     Watch(UserId, oneshot::Sender<bool>),
-    SetPresence(Seat, Presence),
+    /// With the `traceparent` of the request.
+    SetPresence(Seat, Presence, String),
     RequestMembers(Seat, Box<MembersRequest>, oneshot::Sender<()>),
     CountGuilds(oneshot::Sender<HashMap<String, u32>>),
 }
@@ -100,6 +110,8 @@ pub(crate) struct Parts {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) shards: Vec<Inbox>,
     pub(crate) ended: mpsc::Receiver<Ended>,
+    /// What comes from the presence server.
+    pub(crate) heard: mpsc::Receiver<Heard>,
     /// The number of this gateway in session ids.
     pub(crate) number: u32,
     /// Ends the hub.
@@ -118,6 +130,7 @@ pub(crate) struct Hub {
     commands: mpsc::Receiver<Command>,
     shards: Vec<Inbox>,
     ended: mpsc::Receiver<Ended>,
+    heard: mpsc::Receiver<Heard>,
     number: u32,
     stop: CancellationToken,
     streams: Streams,
@@ -126,6 +139,7 @@ pub(crate) struct Hub {
     guilds: HashMap<GuildId, GuildEntry>,
     users: HashMap<UserId, UserEntry>,
     seats: Seats,
+    presences: Presences,
 }
 
 /// A handle, and what the hub is going to read.
@@ -143,9 +157,9 @@ impl HubHandle {
     }
 
     /// A session's client shows itself differently.
-    pub(crate) async fn set_presence(&self, seat: Seat, presence: Presence) {
+    pub(crate) async fn set_presence(&self, seat: Seat, presence: Presence, traceparent: String) {
         // A hub that is gone has no use for it.
-        let _ = self.commands.send(Command::SetPresence(seat, presence)).await;
+        let _ = self.commands.send(Command::SetPresence(seat, presence, traceparent)).await;
     }
 
     /// A session's client wants to know members. Returns once the answer is on its way to the session.
@@ -190,12 +204,14 @@ impl Hub {
             seats: Seats::new(parts.shards.len()),
             shards: parts.shards,
             ended: parts.ended,
+            heard: parts.heard,
             number: parts.number,
             stop: parts.stop,
             brought,
             routing: FuturesUnordered::new(),
             guilds: HashMap::new(),
             users: HashMap::new(),
+            presences: Presences::new(),
         }
     }
 
@@ -204,11 +220,15 @@ impl Hub {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let due = self.presences.due();
+            let due_at = due.unwrap_or_else(Instant::now);
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(brought) = self.brought.recv() => self.take(brought).await,
                 Some(command) = self.commands.recv() => self.command(command).await,
                 Some(ended) = self.ended.recv() => self.session_ended(ended),
+                Some(heard) = self.heard.recv() => self.presence_heard(heard).await,
+                () = tokio::time::sleep_until(due_at.into()), if due.is_some() => self.presences_due(Instant::now()).await,
                 Some((key, address)) = self.routing.next() => self.routed(key, address),
                 _ = tick.tick() => self.sweep(Instant::now()),
             }
@@ -227,11 +247,9 @@ impl Hub {
                 self.want_user(user, now, Wanted::Watch(reply));
                 self.serve_waiting(user).await;
             }
-            Command::SetPresence(seat, presence) => self.set_presence(seat, presence),
+            Command::SetPresence(seat, presence, traceparent) => self.set_presence(seat, presence, traceparent),
             Command::RequestMembers(seat, request, reply) => {
-                self.request_members(seat, &request).await;
-                // Whoever asked may be gone.
-                let _ = reply.send(());
+                self.request_members(seat, &request, reply).await;
             }
             Command::CountGuilds(reply) => {
                 let counts = self.seats.iter().map(|o| (o.identity.id.clone(), o.guilds.len() as u32)).collect();
@@ -279,9 +297,6 @@ impl Hub {
         }
         if let Some(follow) = self.follow(key) {
             follow.phase = Phase::On(stream);
-        }
-        if let Key::Guild(guild) = key {
-            self.tell_presences(guild);
         }
     }
 
@@ -334,7 +349,9 @@ impl Hub {
                     self.accounts.forget(id);
                 }
                 Key::Guild(id) => {
-                    self.guilds.remove(&id);
+                    if let Some(guild) = self.guilds.remove(&id) {
+                        self.unwatch(id, guild.watched());
+                    }
                 }
                 Key::Direct(_) => {}
             }

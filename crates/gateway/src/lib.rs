@@ -18,6 +18,7 @@ mod hub;
 mod intents;
 mod membership;
 mod outbox;
+mod presence;
 mod rate_limit;
 mod rest;
 mod server;

@@ -21,7 +21,7 @@ use clarion_proto::v1::gateway_server::GatewayServer;
 use clarion_runtime::{Address, Host, Listener};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -35,14 +35,19 @@ use crate::grpc::Operators;
 use crate::hub::{self, Hub};
 use crate::session_id::gateway_number;
 use crate::starts::Starts;
-use crate::{membership, rest, shard, upgrade};
+use crate::{membership, presence, rest, shard, upgrade};
 use accept::Peer;
+
+/// What the presence server tells that waits for the hub; its stream waits beyond it.
+const PRESENCES: usize = 1_024;
 
 /// What a gateway is given.
 #[derive(Debug, Clone)]
 pub struct Deps {
     /// Where the router answers.
     pub router: Address,
+    /// Where the presence server answers.
+    pub presence: Address,
 }
 
 /// A bound gateway.
@@ -105,6 +110,9 @@ impl Server {
             limits: limits.clone(),
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
+        let (hears, heard) = mpsc::channel(PRESENCES);
+        let attending = presence::attend(host.instance().to_owned(), host.peer(&deps.presence), metrics.clone(), hears);
+        host.spawn("presence", attending);
         let hub = Hub::new(hub::Parts {
             host: host.clone(),
             directory,
@@ -113,6 +121,7 @@ impl Server {
             commands,
             shards: shards.inboxes.clone(),
             ended: shards.ended,
+            heard,
             number,
             stop: stop.clone(),
         });

@@ -22,6 +22,7 @@ use crate::conversation::Violation;
 use crate::frame::{CloseCode, Dispatch};
 use crate::intents::Intents;
 use crate::session::CannotResume;
+use crate::visibility::Listener;
 pub(crate) use delivery::{Delivery, Outcome, Variant, Variants};
 pub(crate) use link::{Handback, Link, Signal, Then};
 use worker::Worker;
@@ -50,6 +51,15 @@ pub(crate) struct Identity {
     pub(crate) token: TokenHash,
     pub(crate) intents: Intents,
     pub(crate) shard: (u32, u32),
+    /// From more members on, a guild comes without those who are not there.
+    pub(crate) large_threshold: u8,
+}
+
+impl Identity {
+    /// The session as guilds know it.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener { user: self.user, intents: self.intents, large_threshold: self.large_threshold }
+    }
 }
 
 /// What a shard is told.
@@ -58,6 +68,8 @@ pub(crate) enum Command {
     Open { seat: u32, identity: Arc<Identity>, link: Arc<Link>, dispatches: Vec<Dispatch> },
     /// Hub: an event.
     Deliver(Delivery),
+    /// Hub: events that are to be written together.
+    DeliverAll(Vec<Delivery>),
     /// Hub: dispatches for one session that it is owed whatever its speed.
     Push { seat: u32, dispatches: Vec<Dispatch> },
     /// Hub: the session is over.

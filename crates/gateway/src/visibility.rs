@@ -21,6 +21,8 @@ const REMEMBERED: usize = 4_096;
 pub(crate) struct Listener {
     pub(crate) user: UserId,
     pub(crate) intents: Intents,
+    /// From more members on, a guild comes without those who are not there.
+    pub(crate) large_threshold: u8,
 }
 
 /// The sessions in a guild.
@@ -179,7 +181,7 @@ mod tests {
             let listeners: Listeners = members.iter().zip(&intents).enumerate().map(|(i, (user, bits))| {
                 let wanted = [0, Intents::GUILD_MESSAGES.0, Intents::MESSAGE_CONTENT.0,
                     Intents::GUILD_MESSAGES.0 | Intents::MESSAGE_CONTENT.0][usize::from(*bits)];
-                (Seat { shard: (i % 2) as u16, seat: i as u32 }, Listener { user: *user, intents: Intents(wanted) })
+                (Seat { shard: (i % 2) as u16, seat: i as u32 }, Listener { user: *user, intents: Intents(wanted), large_threshold: 50 })
             }).collect();
             let mut audience = Audience::default();
             for (channel, member, allow, everyone) in changes {
@@ -214,7 +216,7 @@ mod tests {
         let mut state = guild(2, 1);
         let channel = *state.channels.keys().next().expect("one");
         let gone = *state.members.keys().last().expect("two");
-        let listener = |user| Listener { user, intents: Intents::GUILD_MESSAGES };
+        let listener = |user| Listener { user, intents: Intents::GUILD_MESSAGES, large_threshold: 50 };
         let users = state.members.keys().copied().collect::<Vec<_>>();
         let listeners: Listeners =
             users.iter().enumerate().map(|(i, u)| (Seat { shard: 0, seat: i as u32 }, listener(*u))).collect();

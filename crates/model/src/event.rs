@@ -4,7 +4,6 @@ use crate::guild::{Channel, Guild, Member, Role};
 use crate::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use crate::key::{Key, Position};
 use crate::message::{Emoji, MessageView};
-use crate::presence::Presence;
 use crate::time::Timestamp;
 use crate::user::{TokenHash, TokenRecord, User};
 
@@ -101,13 +100,6 @@ pub enum Transient {
         user_id: UserId,
         /// Since when.
         at: Timestamp,
-    },
-    /// A member's presence changed.
-    Presence {
-        /// Whose.
-        user_id: UserId,
-        /// To what.
-        presence: Presence,
     },
 }
 

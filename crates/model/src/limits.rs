@@ -22,6 +22,13 @@ pub const EMBEDS: usize = 10;
 pub const EMBED_BYTES: usize = 16 << 10;
 /// Longest name of a guild, channel or role.
 pub const NAME: usize = 100;
+/// Up to this many members, everybody in a guild who wants to hear of presences hears of all; in larger ones, of those
+/// asked for.
+pub const PRESENCE_MEMBERS: usize = 1_000;
+/// Most members of large guilds whose presence one session hears of. Who asks for more gives up the first.
+pub const PRESENCE_SUBSCRIPTIONS: usize = 1_000;
+/// Most members that are listed when a large guild comes to a session, those who are there.
+pub const PRESENCE_LISTED: usize = 250;
 /// Most channels of a guild.
 pub const CHANNELS_PER_GUILD: usize = 500;
 /// Most roles of a guild.

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use metrics::{Key, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
+mod cache;
 mod channel;
 mod gateway;
 mod http;
 mod instrument;
 mod label;
+mod presence;
 mod router;
 mod storage;
 mod telemetry;
 
+pub use cache::{CacheErrorType, CacheMetrics, LookupResult};
 pub use channel::{ChannelMetrics, ChannelSize, DuplicateReason};
 pub use gateway::{
     AdmissionRefusal, AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, Opening, RateScope, SendError,
@@ -27,6 +30,7 @@ pub use instrument::{
     By, By2, ChannelServer, Counter, GatewayInstance, Gauge, GaugeGuard, Histogram, Instrument, Named, Own,
 };
 pub use label::Label;
+pub use presence::{PresenceEvent, PresenceMetrics, ShownStatus, UpdateError, UpdateType};
 pub use router::{AdminAction, Cached, MemberKind, RouterMetrics};
 pub use storage::{Operation, QueryError, StorageMetrics};
 pub use telemetry::TelemetryMetrics;
@@ -38,7 +42,8 @@ pub const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0
 pub const CONSTANT_LABELS: &[&str] = &["service", "instance", "region", "version"];
 
 /// Every instrument of the product, a table a struct.
-pub const ALL: &[&[Descriptor]] = &[gateway::TABLE, channel::TABLE, storage::TABLE, router::TABLE, telemetry::TABLE];
+pub const ALL: &[&[Descriptor]] =
+    &[gateway::TABLE, channel::TABLE, presence::TABLE, storage::TABLE, cache::TABLE, router::TABLE, telemetry::TABLE];
 
 /// Every instrument of the product, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Descriptor> {

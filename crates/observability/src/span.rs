@@ -103,6 +103,20 @@ pub const ALL: &[SpanInfo] = &[
         attributes: &["query_type", "table", "duration"],
         help: "A write to the store, until it is durable.",
     },
+    SpanInfo {
+        name: "cache.lookup",
+        service: "every service with a cache",
+        kind: "client",
+        attributes: &["key", "result"],
+        help: "A read of the cache.",
+    },
+    SpanInfo {
+        name: "presence.update",
+        service: "presence",
+        kind: "server",
+        attributes: &["user_id", "recipient_count"],
+        help: "A client's own change of its presence, until every gateway that watches is told.",
+    },
 ];
 
 /// Every attribute and what it says.
@@ -118,10 +132,15 @@ pub const ATTRIBUTES: &[(&str, &str)] = &[
     ("cached", "Whether the answer was at hand."),
     ("target_server", "The channel server that owns the channel."),
     ("member_count", "How many can read the channel."),
-    ("recipient_count", "Of a fan-out: gateways that follow. Of a delivery: sessions that should have it."),
+    (
+        "recipient_count",
+        "Of a fan-out or a presence: gateways that follow or watch. Of a delivery: sessions that should have it.",
+    ),
     ("failed_count", "Sessions that did not get it."),
     ("query_type", "What was asked of the store."),
     ("table", "The keyspace or table it is about."),
+    ("key", "What kind of key was looked up; never the key itself."),
+    ("result", "`hit` or `miss`."),
     ("duration", "How long it took, in seconds."),
     ("error.type", "Why it failed; the same bounded types as in metrics."),
 ];
@@ -214,6 +233,28 @@ pub fn db_write(query_type: &'static str, table: &'static str) -> Span {
         return Span::none();
     }
     info_span!(target: TARGET, "db.write", otel.kind = "client", query_type, table)
+}
+
+/// A read of the cache; what came of it is said by [`looked_up`]. `key` is a kind of key.
+pub fn cache_lookup(key: &'static str) -> Span {
+    info_span!(target: TARGET, "cache.lookup", otel.kind = "client", key, result = Empty)
+}
+
+/// Says whether something was in the cache.
+pub fn looked_up(span: &Span, hit: bool) {
+    span.record("result", if hit { "hit" } else { "miss" });
+}
+
+/// A client's change of its presence in the presence server; whom it was told to is said by [`presence_told`].
+pub fn presence_update(parent: &TraceContext, user: UserId) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "presence.update", otel.kind = "server", user_id = %user,
+        recipient_count = Empty);
+    begin(span, parent.to_parent())
+}
+
+/// Says how many gateways were told of a presence.
+pub fn presence_told(span: &Span, recipients: usize) {
+    span.record("recipient_count", recipients);
 }
 
 /// Says that what a span stands for failed, and why.

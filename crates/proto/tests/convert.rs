@@ -10,7 +10,7 @@ use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction};
 use clarion_model::permission::Permissions;
-use clarion_model::presence::{Activity, Presence, Status};
+use clarion_model::presence::{Activity, Devices, Presence, Status};
 use clarion_model::time::Timestamp;
 use clarion_model::user::{TokenHash, TokenRecord, User, UserState};
 use clarion_proto::convert::{Invalid, user_state};
@@ -204,8 +204,16 @@ fn change() -> impl Strategy<Value = ReactionChange> {
 fn presence() -> impl Strategy<Value = Presence> {
     let activity = (text(), any::<u8>(), of(text()), of(text()), any::<u64>())
         .prop_map(|(name, kind, state, url, created_at_ms)| Activity { name, kind, state, url, created_at_ms });
-    let status = prop_oneof![Just(Status::Online), Just(Status::Idle), Just(Status::Dnd), Just(Status::Offline)];
-    (status, vec(activity, 0..3)).prop_map(|(status, activities)| Presence { status, activities })
+    let status = || {
+        let all = [Status::Online, Status::Idle, Status::Dnd, Status::Invisible, Status::Offline];
+        proptest::sample::select(all.to_vec())
+    };
+    let devices = (status(), status(), status());
+    (status(), vec(activity, 0..3), devices).prop_map(|(status, activities, (desktop, mobile, web))| Presence {
+        status,
+        activities,
+        devices: Devices { desktop, mobile, web },
+    })
 }
 
 fn key() -> impl Strategy<Value = Key> {
@@ -262,14 +270,11 @@ fn entry() -> impl Strategy<Value = LogEntry> {
 }
 
 fn transient() -> impl Strategy<Value = Transient> {
-    prop_oneof![
-        (id(), id(), at()).prop_map(|(channel, user, at)| Transient::Typing {
-            channel_id: ChannelId(channel),
-            user_id: UserId(user),
-            at
-        }),
-        (id(), presence()).prop_map(|(user, presence)| Transient::Presence { user_id: UserId(user), presence }),
-    ]
+    (id(), id(), at()).prop_map(|(channel, user, at)| Transient::Typing {
+        channel_id: ChannelId(channel),
+        user_id: UserId(user),
+        at,
+    })
 }
 
 /// One test a pair: the model's value survives the way out, the encoding and the way back.
@@ -355,6 +360,9 @@ fn what_is_missing_is_named() {
     assert_eq!(refused::<_, Overwrite>(v1::Overwrite::default()), "overwrite.target");
     assert_eq!(refused::<_, Activity>(v1::Activity { kind: 256, ..Default::default() }), "activity.kind");
     assert_eq!(refused::<_, Presence>(v1::Presence { status: 9, ..Default::default() }), "presence.status");
+    let on = v1::Devices { mobile: 7, ..Default::default() };
+    let odd = v1::Presence { devices: Some(on), ..Default::default() };
+    assert_eq!(refused::<_, Presence>(odd), "presence.devices.mobile");
     assert_eq!(refused::<_, MessageView>(v1::MessageView::default()), "message_view.message");
     assert_eq!(refused::<_, Event>(v1::Event::default()), "event.event");
     assert_eq!(refused::<_, LogEntry>(v1::LogEntry::default()), "log_entry.key");

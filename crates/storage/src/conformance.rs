@@ -5,11 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cache;
 mod fencing;
 mod log;
 mod messages;
 mod reopen;
 mod state;
+
+pub use cache::cache_suite;
 
 use std::future::Future;
 use std::time::SystemTime;

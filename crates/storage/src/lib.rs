@@ -4,6 +4,7 @@
 //! its event (`row.rs`), so the log and the rows cannot disagree: they are one atomic batch.
 
 mod batch;
+pub mod cache;
 pub mod conformance;
 pub mod embedded;
 mod error;

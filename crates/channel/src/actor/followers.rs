@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clarion_model::event::Transient;
-use clarion_model::id::UserId;
 use clarion_model::key::{Key, Position};
-use clarion_model::presence::Presence;
 use clarion_observability::metric::Counter;
 use clarion_storage::{Logs, ReadError};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 
-use crate::follow::{Reached, Stream, caught, moved, replay, snapshot, transient};
+use crate::follow::{Reached, Stream, caught, moved, replay, snapshot};
 use crate::owner::Truth;
 
 /// The followers of one key.
@@ -78,27 +75,18 @@ impl Followers {
         self.all.is_empty()
     }
 
-    pub(super) fn contains(&self, stream: u64) -> bool {
-        self.all.contains_key(&stream)
-    }
-
     pub(super) fn remove(&mut self, stream: u64) {
         self.all.remove(&stream);
     }
 
     /// Somebody who knows nothing yet.
-    pub(super) fn add_new(
-        &mut self,
-        stream: Stream,
-        truth: &Truth,
-        presences: impl Iterator<Item = (UserId, Presence)>,
-    ) {
+    pub(super) fn add_new(&mut self, stream: Stream, truth: &Truth) {
         let id = stream.id;
         self.all.insert(id, Follower { stream, behind: None });
-        self.push_to(id, &snapshot(self.key, truth, presences));
+        self.push_to(id, &snapshot(self.key, truth));
     }
 
-    /// Somebody who has to be told what the log has after a place, and who is there.
+    /// Somebody who has to be told what the log has after a place.
     pub(super) fn add_behind(&mut self, stream: Stream, from: Position) {
         self.all.insert(stream.id, Follower { stream, behind: Some(Behind { from, replay: None }) });
     }
@@ -119,17 +107,8 @@ impl Followers {
         self.all.values().any(|follower| follower.behind.as_ref().is_some_and(|behind| behind.replay.is_none()))
     }
 
-    /// Begins to read the log up to a goal for those who need it. They are then told who is there.
-    pub(super) fn replays(
-        &mut self,
-        goal: Position,
-        logs: &Arc<dyn Logs>,
-        presences: &[(UserId, Presence)],
-    ) -> Vec<BoxFuture<'static, Replayed>> {
-        let present = |(user_id, presence): &(UserId, Presence)| {
-            transient(self.key, &Transient::Presence { user_id: *user_id, presence: presence.clone() })
-        };
-        let present: Vec<Bytes> = presences.iter().map(present).collect();
+    /// Begins to read the log up to a goal for those who need it.
+    pub(super) fn replays(&mut self, goal: Position, logs: &Arc<dyn Logs>) -> Vec<BoxFuture<'static, Replayed>> {
         let mut begun: Vec<BoxFuture<'static, Replayed>> = Vec::new();
         for (id, follower) in &mut self.all {
             let Some(behind) = &mut follower.behind else { continue };
@@ -138,8 +117,8 @@ impl Followers {
             }
             self.replays += 1;
             let (number, key, from, id) = (self.replays, self.key, behind.from, *id);
-            let (logs, stream, then) = (logs.clone(), follower.stream.clone(), present.clone());
-            let (reading, abort) = abortable(async move { replay(&*logs, key, from, goal, then, &stream).await });
+            let (logs, stream) = (logs.clone(), follower.stream.clone());
+            let (reading, abort) = abortable(async move { replay(&*logs, key, from, goal, &stream).await });
             behind.replay = Some(Replay { number, goal, missed: Some(Vec::new()), abort });
             begun.push(Box::pin(async move {
                 let result = reading.await.unwrap_or(Ok(Reached::Gone));
@@ -172,14 +151,9 @@ impl Followers {
     }
 
     /// The log does not reach back far enough: the follower begins anew.
-    pub(super) fn renew(
-        &mut self,
-        replayed: &Replayed,
-        truth: &Truth,
-        presences: impl Iterator<Item = (UserId, Presence)>,
-    ) {
+    pub(super) fn renew(&mut self, replayed: &Replayed, truth: &Truth) {
         if self.take_replay(replayed).is_some() {
-            self.push_to(replayed.stream, &snapshot(self.key, truth, presences));
+            self.push_to(replayed.stream, &snapshot(self.key, truth));
         }
     }
 

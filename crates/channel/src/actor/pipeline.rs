@@ -161,9 +161,6 @@ impl Actor {
                 entry.traceparent.clone_from(&traceparent);
                 self.followers.push(&entry_frame(entry));
             }
-            if let Event::Guild(GuildEvent::MemberRemove(user)) = &entry.event {
-                self.presences.remove(user.id);
-            }
         }
         drop(fanout);
         let count = batch.entries.len() as u64;

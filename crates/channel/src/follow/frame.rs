@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use clarion_model::event::{Event, LogEntry, Transient, UserEvent};
-use clarion_model::id::UserId;
 use clarion_model::key::Key;
-use clarion_model::presence::Presence;
 use clarion_model::user::TokenHash;
 use clarion_proto::convert::user_state;
 use clarion_proto::v1::follow_response::Response;
@@ -30,7 +28,7 @@ pub(crate) fn transient(key: Key, event: &Transient) -> Bytes {
 }
 
 /// The state of a key and the place it is of.
-pub(crate) fn snapshot(key: Key, truth: &Truth, presences: impl Iterator<Item = (UserId, Presence)>) -> Bytes {
+pub(crate) fn snapshot(key: Key, truth: &Truth) -> Bytes {
     let state = match &truth.state {
         State::Absent => snapshot::State::Absent(true),
         State::Guild(guild) => snapshot::State::Guild((&**guild).into()),
@@ -40,9 +38,6 @@ pub(crate) fn snapshot(key: Key, truth: &Truth, presences: impl Iterator<Item = 
         key: Some(key.into()),
         position: Some(truth.applied.into()),
         state: Some(state),
-        presences: presences
-            .map(|(user, presence)| v1::PresenceChange { user_id: user.0, presence: Some((&presence).into()) })
-            .collect(),
     }))
 }
 

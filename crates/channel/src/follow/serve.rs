@@ -4,9 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use clarion_model::id::UserId;
 use clarion_model::key::{Key, Position};
-use clarion_model::presence::Presence;
 use clarion_observability::metric::GaugeGuard;
 use clarion_proto::v1::follow_request::Request;
 use clarion_proto::v1::{self};
@@ -40,7 +38,7 @@ impl Frames for Outgoing {
     }
 }
 
-/// Serves a follower's requests until it goes away or is cut off, then forgets what it said.
+/// Serves a follower's requests until it goes away or is cut off.
 pub(crate) fn serve<R, E>(keys: &Keys, requests: R) -> Outgoing
 where
     R: Frames<Item = Result<v1::FollowRequest, E>> + Send + Unpin + 'static,
@@ -90,15 +88,6 @@ impl Serving {
                 let Ok(key) = Key::try_from(key) else { return };
                 if self.followed.remove(&key) {
                     self.keys.tell_active(key, Message::Unfollow { stream: self.stream.id }).await;
-                }
-            }
-            Some(Request::Presence(word)) => {
-                let Some(Ok(key)) = word.key.map(Key::try_from) else { return };
-                let Some(Ok(presence)) = word.presence.map(Presence::try_from) else { return };
-                // Only who follows is known when the stream ends.
-                if self.followed.contains(&key) {
-                    let user = UserId(word.user_id);
-                    self.keys.tell_active(key, Message::Presence { stream: self.stream.id, user, presence }).await;
                 }
             }
             Some(Request::Hello(_)) | None => {}

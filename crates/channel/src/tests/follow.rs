@@ -1,8 +1,6 @@
 //! Followers see exactly the log: no gap, nothing twice, in order.
 
 use clarion_model::key::Position;
-use clarion_model::presence::Status;
-use clarion_proto::v1::follow_request::Request;
 use clarion_proto::v1::follow_response::Response;
 use clarion_proto::v1::transient::Event as TransientEvent;
 use clarion_proto::v1::{self};
@@ -112,44 +110,6 @@ async fn what_does_not_exist_can_be_followed() {
     let made = v1::CreateUserRequest { user: Some((&crate::owner::tests::user(ANN)).into()) };
     client.create_user(made).await.unwrap();
     assert_eq!(gateway.entries(1).await.len(), 1);
-}
-
-fn word(user: u64, status: v1::Status) -> Request {
-    Request::Presence(v1::SetPresence {
-        key: Some(KEY.into()),
-        user_id: user,
-        presence: Some(v1::Presence { status: status.into(), activities: vec![] }),
-    })
-}
-
-async fn presence(gateway: &mut Gateway) -> (u64, Status) {
-    loop {
-        let Some(Response::Transient(transient)) = gateway.next().await else { continue };
-        if let Some(TransientEvent::Presence(change)) = transient.event.unwrap().event {
-            return (change.user_id, v1::Status::try_from(change.presence.unwrap().status).unwrap().into());
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn presence_is_the_strongest_word_and_goes_with_its_gateway() {
-    let (_bench, mut client) = Bench::with_guild(Config::default()).await;
-    let mut watcher = Gateway::following(&mut client, None).await;
-    watcher.snapshot().await;
-    let mut first = Gateway::following(&mut client, None).await;
-    first.snapshot().await;
-    first.ask(word(ANN.0, v1::Status::Idle)).await;
-    assert_eq!(presence(&mut watcher).await, (ANN.0, Status::Idle));
-    let mut second = Gateway::following(&mut client, None).await;
-    let (_, snapshot) = second.snapshot().await;
-    assert_eq!(snapshot.presences.len(), 1);
-    second.ask(word(ANN.0, v1::Status::Online)).await;
-    second.ask(word(99, v1::Status::Online)).await;
-    assert_eq!(presence(&mut watcher).await, (ANN.0, Status::Online));
-    drop(second);
-    assert_eq!(presence(&mut watcher).await, (ANN.0, Status::Idle));
-    first.ask(Request::Unfollow(KEY.into())).await;
-    assert_eq!(presence(&mut watcher).await, (ANN.0, Status::Offline));
 }
 
 #[tokio::test(flavor = "multi_thread")]

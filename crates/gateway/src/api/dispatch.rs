@@ -104,11 +104,12 @@ pub(crate) fn user_update(user: &Account) -> Dispatch {
 pub(crate) fn guild_create<'a>(
     state: &'a GuildState,
     viewer: UserId,
+    is_large: bool,
     channels: impl IntoIterator<Item = &'a GuildChannel>,
     members: impl IntoIterator<Item = &'a Membership>,
     presences: impl IntoIterator<Item = (UserId, &'a Doing)>,
 ) -> Dispatch {
-    dispatch("GUILD_CREATE", &CreatedGuild::new(state, viewer, channels, members, presences))
+    dispatch("GUILD_CREATE", &CreatedGuild::new(state, viewer, is_large, channels, members, presences))
 }
 
 pub(crate) fn guild_update(state: &GuildState) -> Dispatch {

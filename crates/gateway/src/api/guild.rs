@@ -9,9 +9,6 @@ use serde::Serialize;
 
 use super::{Channel, Id, Member, Null, Presence, Role, Time};
 
-/// From how many members on a guild counts as large.
-const LARGE: usize = 250;
-
 /// Nothing of what a list could hold.
 type Empty = [(); 0];
 
@@ -175,6 +172,7 @@ impl<'a> CreatedGuild<'a> {
     pub(crate) fn new(
         state: &'a GuildState,
         viewer: UserId,
+        is_large: bool,
         channels: impl IntoIterator<Item = &'a GuildChannel>,
         members: impl IntoIterator<Item = &'a Membership>,
         presences: impl IntoIterator<Item = (UserId, &'a Doing)>,
@@ -183,7 +181,7 @@ impl<'a> CreatedGuild<'a> {
         Self {
             guild: state.into(),
             joined_at: Time(state.members.get(&viewer).map_or(Timestamp::default(), |member| member.joined_at)),
-            large: state.members.len() >= LARGE,
+            large: is_large,
             unavailable: false,
             member_count: state.members.len(),
             voice_states: [],

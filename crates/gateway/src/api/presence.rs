@@ -42,20 +42,27 @@ struct Activity<'a> {
 #[derive(Debug, Clone, Serialize)]
 struct ClientStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
+    desktop: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mobile: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     web: Option<&'static str>,
 }
 
 impl<'a> Presence<'a> {
     pub(crate) fn new(guild_id: GuildId, user: UserId, doing: &'a Doing) -> Self {
-        let status = word(doing.status);
-        let web = (doing.status != Status::Offline).then_some(status);
+        let on = |status: Status| (status.shown() != Status::Offline).then(|| word(status));
         let activities = doing.activities.iter().enumerate().map(|(n, act)| Activity::new(n, act)).collect();
         Self {
             user: JustId { id: user.into() },
             guild_id: guild_id.into(),
-            status,
+            status: word(doing.status),
             activities,
-            client_status: ClientStatus { web },
+            client_status: ClientStatus {
+                desktop: on(doing.devices.desktop),
+                mobile: on(doing.devices.mobile),
+                web: on(doing.devices.web),
+            },
         }
     }
 }
@@ -95,6 +102,7 @@ fn word(status: Status) -> &'static str {
         Status::Online => "online",
         Status::Idle => "idle",
         Status::Dnd => "dnd",
-        Status::Offline => "offline",
+        // Nobody else is to know the difference.
+        Status::Invisible | Status::Offline => "offline",
     }
 }

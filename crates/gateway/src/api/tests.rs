@@ -10,7 +10,7 @@ use clarion_model::guild::{
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::message::{Emoji as Sign, Message as Said, MessageView, Nonce, Reaction};
 use clarion_model::permission::Permissions;
-use clarion_model::presence::{Activity, Presence as Doing, Status};
+use clarion_model::presence::{Activity, Device, Devices, Presence as Doing, Status};
 use clarion_model::time::Timestamp;
 use clarion_model::user::User as Account;
 use serde::Serialize;
@@ -185,9 +185,10 @@ fn channels_of_each_kind() {
 #[test]
 fn a_guild_begins_with_everything() {
     let state = state();
-    let doing = Doing { status: Status::Dnd, activities: Vec::new() };
+    let doing = Doing { status: Status::Dnd, devices: Devices::one(Device::Web, Status::Dnd), ..Doing::default() };
     let members = state.members.values().map(|member| &**member);
-    let created = dispatch::guild_create(&state, UserId(1), state.channels.values(), members, [(UserId(2), &doing)]);
+    let created =
+        dispatch::guild_create(&state, UserId(1), false, state.channels.values(), members, [(UserId(2), &doing)]);
     let (name, d) = read(&created);
     assert_eq!(name, "GUILD_CREATE");
     let named = json!({
@@ -373,12 +374,16 @@ fn the_small_dispatches() {
 #[test]
 fn a_presence_names_its_user_by_the_id_alone() {
     let activity = Activity { name: "chess".into(), kind: 0, state: None, url: None, created_at_ms: 1_795_168_656_782 };
-    let doing = Doing { status: Status::Idle, activities: vec![activity] };
+    let doing = Doing {
+        status: Status::Idle,
+        activities: vec![activity],
+        devices: Devices { desktop: Status::Offline, mobile: Status::Idle, web: Status::Offline },
+    };
     let (_, d) = read(&dispatch::presence_update(GUILD, UserId(2), &doing));
     let id = d["activities"][0]["id"].clone();
     assert!(id.is_string());
     let expected = json!({
-        "user": {"id": "2"}, "guild_id": GUILD.to_string(), "status": "idle", "client_status": {"web": "idle"},
+        "user": {"id": "2"}, "guild_id": GUILD.to_string(), "status": "idle", "client_status": {"mobile": "idle"},
         "activities": [{"id": id, "name": "chess", "type": 0, "created_at": 1_795_168_656_782_u64}],
     });
     assert_eq!(d, expected);
@@ -391,7 +396,7 @@ fn what_one_client_does_is_readable_to_all_others() {
     let url = |url: &str| {
         let activity =
             Activity { name: "live".into(), kind: 1, state: None, url: Some(url.into()), created_at_ms: u64::MAX };
-        let doing = Doing { status: Status::Online, activities: vec![activity] };
+        let doing = Doing { status: Status::Online, activities: vec![activity], ..Doing::default() };
         read(&dispatch::presence_update(GUILD, UserId(2), &doing)).1["activities"][0].clone()
     };
     for fine in ["https://www.twitch.tv/someone", "HTTP://a-b.example:8080/x?y#z"] {

@@ -40,6 +40,8 @@ impl Connection {
             intents: identify.intents,
             shard: identify.shard,
             presence: identify.presence,
+            device: identify.device,
+            large_threshold: identify.large_threshold,
             link: self.link.clone(),
             resume_url: url,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_model::id::{GuildId, UserId};
-use clarion_model::presence::{Activity, Presence, Status};
+use clarion_model::presence::{ACTIVITIES, Activity, Device, Presence, Status};
 use clarion_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,8 +13,8 @@ use super::Violation;
 use crate::frame::CloseCode;
 use crate::intents::Intents;
 
-/// Most activities kept of one presence.
-const ACTIVITIES: usize = 5;
+/// From more members on, a guild comes without those who are not there: what a client may choose, the first by default.
+const LARGE_THRESHOLDS: std::ops::RangeInclusive<u64> = 50..=250;
 const ACTIVITY_TEXT: usize = 128;
 const NONCE_BYTES: usize = 32;
 /// Most members asked for by id at once. Of more, the first are answered; the others are not even said to be missing.
@@ -29,6 +29,8 @@ pub(crate) struct Identify {
     /// Which of how many.
     pub(crate) shard: (u32, u32),
     pub(crate) presence: Presence,
+    pub(crate) device: Device,
+    pub(crate) large_threshold: u8,
 }
 
 /// A client goes on with a session.
@@ -95,7 +97,25 @@ pub(super) fn identify(d: &str, wall: Timestamp) -> Result<Identify, Violation> 
     };
     let shard = shard.ok_or(Violation { code: CloseCode::INVALID_SHARD, reason: "invalid shard" })?;
     let presence = presence(d.raw("presence").unwrap_or_default(), wall);
-    Ok(Identify { token, intents, shard, presence })
+    let (least, most) = LARGE_THRESHOLDS.into_inner();
+    let large_threshold = d.get::<u64>("large_threshold").unwrap_or(least).clamp(least, most) as u8;
+    let device = device(d.raw("properties").unwrap_or_default());
+    Ok(Identify { token, intents, shard, presence, device, large_threshold })
+}
+
+/// What kind of device a client says it is on. Libraries for bots name themselves, which counts as a browser.
+fn device(properties: &str) -> Device {
+    let properties = Fields::of(properties).unwrap_or_default();
+    let named = |name: &str, old: &str| properties.get::<String>(name).or_else(|| properties.get(old));
+    let (browser, device) = (named("browser", "$browser"), named("device", "$device"));
+    let says = |what: &str| [&browser, &device].into_iter().flatten().any(|s| s.to_ascii_lowercase().contains(what));
+    if ["android", "ios", "iphone", "ipad", "mobile"].into_iter().any(says) {
+        Device::Mobile
+    } else if ["desktop", "discord client"].into_iter().any(says) {
+        Device::Desktop
+    } else {
+        Device::Web
+    }
 }
 
 /// `None` for what has the form of a request but names no place in a session.
@@ -112,14 +132,16 @@ pub(super) fn presence(d: &str, wall: Timestamp) -> Presence {
     let status = match d.get::<String>("status").as_deref() {
         Some("idle") => Status::Idle,
         Some("dnd") => Status::Dnd,
-        Some("offline" | "invisible") => Status::Offline,
+        // A client that is connected is not offline; it does not want to be seen.
+        Some("offline" | "invisible") => Status::Invisible,
         _ => Status::Online,
     };
     let listed = d.get::<Vec<&RawValue>>("activities").unwrap_or_default();
     // The field of before there could be several.
     let game = d.raw("game");
     let all = listed.into_iter().map(RawValue::get).chain(game);
-    Presence { status, activities: all.filter_map(|a| activity(a, wall)).take(ACTIVITIES).collect() }
+    let activities = all.filter_map(|a| activity(a, wall)).take(ACTIVITIES).collect();
+    Presence { status, activities, ..Presence::default() }
 }
 
 pub(super) fn members(d: &str) -> Option<MembersRequest> {
@@ -199,6 +221,22 @@ mod tests {
         for shard in ["[1,1]", "[0,0]", "[-1,1]", "[0]", "7", "[0,1,2]"] {
             assert_eq!(refused(&format!(r#"{{"token":"t","intents":1,"shard":{shard}}}"#)), 4010, "{shard}");
         }
+    }
+
+    #[test]
+    fn a_client_says_what_it_is_on_and_what_is_large_for_it() {
+        let with = |fields: &str| {
+            let d = format!(r#"{{"token":"t","intents":1,{fields}}}"#);
+            let identify = identify(&d, WALL).expect("accepted");
+            (identify.device, identify.large_threshold)
+        };
+        let library = r#""properties":{"os":"linux","browser":"discord.js","device":"discord.js"}"#;
+        assert_eq!(with(library), (Device::Web, 50));
+        assert_eq!(with(r#""properties":{"$browser":"Discord iOS"},"large_threshold":250"#), (Device::Mobile, 250));
+        assert_eq!(with(r#""properties":{"browser":"Discord Client"},"large_threshold":1"#), (Device::Desktop, 50));
+        assert_eq!(with(r#""properties":7,"large_threshold":100000"#), (Device::Web, 250));
+        assert_eq!(with(r#""properties":{"browser":[]},"large_threshold":"x""#), (Device::Web, 50));
+        assert_eq!(presence(r#"{"status":"invisible"}"#, WALL).status, Status::Invisible);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What of a guild goes into a dispatch, for whom.
 
-use std::collections::BTreeMap;
-
 use clarion_model::guild::GuildState;
 use clarion_model::id::UserId;
 use clarion_model::message::MessageView;
@@ -13,27 +11,21 @@ use crate::api::dispatch;
 use crate::frame::Dispatch;
 use crate::intents::Intents;
 use crate::shard::Variant;
+use crate::visibility::Listener;
 
-/// Up to this many members, a session that asked for members gets them all at once. Above it, those who are there; the
-/// others are answered when asked for.
-const LARGE: usize = 250;
-
-/// A guild as one of its members may see it.
-pub(super) fn guild_create(
-    guild: &GuildState,
-    viewer: UserId,
-    intents: Intents,
-    presences: &BTreeMap<UserId, Presence>,
-) -> Dispatch {
+/// A guild as one of its members may see it. `there` are those who are not offline, all of them or a part. A session
+/// that asked for members gets them all at once, of a large guild those who are there; others are answered when asked for.
+pub(super) fn guild_create(guild: &GuildState, viewer: Listener, there: &[(UserId, &Presence)]) -> Dispatch {
+    let Listener { user: viewer, intents, large_threshold } = viewer;
     let class = class_of(guild, viewer);
     let channels = guild.channels.values().filter(|c| class.as_ref().is_some_and(|class| can_view(guild, class, c.id)));
-    let (members, small) = (intents.contains(Intents::GUILD_MEMBERS), guild.members.len() <= LARGE);
-    let chosen = guild
-        .members
-        .values()
-        .filter(|m| m.user.id == viewer || members && (small || presences.contains_key(&m.user.id)));
-    let present = presences.iter().filter(|_| intents.contains(Intents::GUILD_PRESENCES));
-    dispatch::guild_create(guild, viewer, channels, chosen.map(|m| &**m), present.map(|(user, p)| (*user, p)))
+    let is_large = guild.members.len() > usize::from(large_threshold);
+    let all = intents.contains(Intents::GUILD_MEMBERS) && !is_large;
+    let some = there.iter().map(|(user, _)| *user).filter(|_| intents.contains(Intents::GUILD_MEMBERS));
+    let some = some.filter(|user| *user != viewer).chain([viewer]).filter_map(|user| guild.members.get(&user));
+    let chosen: Vec<_> = if all { guild.members.values().collect() } else { some.collect() };
+    let present = there.iter().copied().filter(|_| intents.contains(Intents::GUILD_PRESENCES));
+    dispatch::guild_create(guild, viewer, is_large, channels, chosen.into_iter().map(|m| &**m), present)
 }
 
 /// A message, new or changed, in one of its encodings.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use clarion_model::event::{Event, LogEntry, Transient, UserEvent};
+use clarion_model::event::{Event, GuildEvent, LogEntry, Transient, UserEvent};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::{Key, Position};
-use clarion_model::presence::Presence;
 use clarion_model::user::UserState;
 use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::{DeliveryError, Label, SentType};
@@ -24,7 +23,6 @@ use super::{Hub, Seat};
 use crate::api::dispatch;
 use crate::frame::Dispatch;
 use crate::shard::{Command, Delivery, End, Outcome, Variant};
-use crate::visibility::Listener;
 
 impl Hub {
     /// Takes what a stream brought.
@@ -73,19 +71,12 @@ impl Hub {
     async fn snapshot(&mut self, stream: u64, snapshot: v1::Snapshot) {
         let Some(key) = self.current(stream, snapshot.key) else { return };
         let position = snapshot.position.map(Position::from).unwrap_or_default();
-        let presences = snapshot.presences.into_iter().filter_map(|change| {
-            let presence = Presence::try_from(change.presence?).ok()?;
-            Some((UserId(change.user_id), presence))
-        });
         match (key, snapshot.state) {
             (Key::Guild(id), Some(State::Guild(state))) => match GuildState::try_from(state) {
-                Ok(state) => {
-                    let presences = presences.collect();
-                    self.guild_snapshot(id, position, Some(state), presences).await;
-                }
+                Ok(state) => self.guild_snapshot(id, position, Some(state)).await,
                 Err(e) => self.unreadable(key, &e),
             },
-            (Key::Guild(id), _) => self.guild_snapshot(id, position, None, Default::default()).await,
+            (Key::Guild(id), _) => self.guild_snapshot(id, position, None).await,
             (Key::User(id), Some(State::User(state))) => match UserState::try_from(state) {
                 Ok(state) => self.user_snapshot(id, position, Some(state)).await,
                 Err(e) => self.unreadable(key, &e),
@@ -95,23 +86,22 @@ impl Hub {
         }
     }
 
-    async fn guild_snapshot(
-        &mut self,
-        id: GuildId,
-        position: Position,
-        state: Option<GuildState>,
-        presences: std::collections::BTreeMap<UserId, Presence>,
-    ) {
+    async fn guild_snapshot(&mut self, id: GuildId, position: Position, state: Option<GuildState>) {
         let Some(entry) = self.guilds.get_mut(&id) else { return };
         let arrival = entry.follow.arrive(position);
-        entry.replace(state, presences);
+        entry.replace(state);
+        if arrival == Arrival::First && self.begin_presences(id) {
+            return;
+        }
+        self.rewatch(id);
+        let Some(entry) = self.guilds.get_mut(&id) else { return };
         if arrival == Arrival::Lost {
             let seats = entry.seats();
             self.end_sessions(seats, End::Invalid).await;
             return;
         }
-        let joined = self.guilds.get_mut(&id).map(|g| g.admit_all()).unwrap_or_default();
-        self.welcome(id, joined).await;
+        let joined = entry.admit_all(&self.presences.watched);
+        self.welcome(joined).await;
     }
 
     async fn user_snapshot(&mut self, id: UserId, position: Position, state: Option<UserState>) {
@@ -138,9 +128,6 @@ impl Hub {
                 self.metrics.follow_restarts.increment(1);
                 self.streams.ask(stream, Request::Unfollow(key.into()));
                 self.streams.ask(stream, Request::Follow(v1::FollowKey { key: Some(key.into()), after }));
-                if let Key::Guild(id) = key {
-                    self.tell_presences(id);
-                }
                 return;
             }
             Step::Apply => {}
@@ -153,11 +140,14 @@ impl Hub {
             (Key::Guild(id), Event::Guild(event)) => {
                 let Some(guild) = self.guilds.get_mut(&id) else { return };
                 let out = guild.apply(&event, entry.at);
-                let joined = guild.admit_all();
+                let joined = guild.admit_all(&self.presences.watched);
+                if matches!(event, GuildEvent::MemberPut(_) | GuildEvent::MemberRemove(_)) {
+                    self.rewatch(id);
+                }
                 for outgoing in out {
                     self.deliver(outgoing, &entry.traceparent).await;
                 }
-                self.welcome(id, joined).await;
+                self.welcome(joined).await;
             }
             (Key::User(id), Event::User(event)) => self.user_event(id, &event).await,
             _ => {}
@@ -199,9 +189,8 @@ impl Hub {
                     let identity = occupant.identity.clone();
                     if is_on_shard(*guild, identity.shard) {
                         occupant.guilds.insert(*guild);
-                        let listener = Listener { user: id, intents: identity.intents };
-                        let joined = self.expect(*guild, seat, listener);
-                        self.welcome(*guild, joined).await;
+                        let joined = self.expect(*guild, seat, identity.listener());
+                        self.welcome(joined).await;
                     }
                 }
             }
@@ -218,10 +207,9 @@ impl Hub {
     }
 
     /// Sessions are in a guild now.
-    async fn welcome(&mut self, guild: GuildId, joined: impl IntoIterator<Item = Joined>) {
+    pub(super) async fn welcome(&mut self, joined: impl IntoIterator<Item = Joined>) {
         for (seat, told) in joined {
             self.push(seat, told.into_iter().collect()).await;
-            self.tell_presence(guild, seat);
         }
     }
 

@@ -1,8 +1,9 @@
 //! A guild's replica with the sessions that are in it: what each event of its log makes them see. Pure.
 
+mod listed;
 mod structure;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,13 +11,14 @@ use clarion_model::event::{GuildEvent, Transient};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::message::{Message, MessageView};
-use clarion_model::presence::{Presence, Status};
+use clarion_model::presence::Presence;
 use clarion_model::time::Timestamp;
 use clarion_observability::metric::ChannelType;
 
 use super::encode;
 use super::follow::Follow;
 use super::seats::Seat;
+use super::watched::Watched;
 use crate::api::dispatch;
 use crate::frame::Dispatch;
 use crate::intents::Intents;
@@ -29,7 +31,16 @@ use crate::visibility::{Audience, Cohort, Listener, Listeners, Need, cohorts_of,
 pub(super) struct GuildEntry {
     pub(super) follow: Follow,
     pub(super) state: Option<Arc<GuildState>>,
-    pub(super) presences: BTreeMap<UserId, Presence>,
+    /// Sessions are not let in until it is known who is there.
+    pub(super) is_held: bool,
+    /// Of a large guild: some who were there when that was asked last, and when that was.
+    pub(super) listed: BTreeMap<UserId, Arc<Presence>>,
+    pub(super) sampled_at: Option<Instant>,
+    sampled_upto: usize,
+    /// Of whom sessions are to hear.
+    watched: BTreeSet<UserId>,
+    /// Of a large guild: which sessions asked for whom.
+    subscribers: HashMap<UserId, Vec<Seat>>,
     /// Since when nobody needs it.
     pub(super) idle_since: Option<Instant>,
     listeners: Listeners,
@@ -68,7 +79,12 @@ impl GuildEntry {
         Self {
             follow: Follow::new(),
             state: None,
-            presences: BTreeMap::new(),
+            is_held: false,
+            listed: BTreeMap::new(),
+            sampled_at: None,
+            sampled_upto: 0,
+            watched: BTreeSet::new(),
+            subscribers: HashMap::new(),
             idle_since: None,
             listeners: Listeners::new(),
             by_user: HashMap::new(),
@@ -87,30 +103,20 @@ impl GuildEntry {
         self.listeners.keys().chain(self.expected.keys()).copied().collect()
     }
 
-    /// The users with sessions here, each with one of them.
-    pub(super) fn users(&self) -> impl Iterator<Item = (UserId, Seat)> {
-        self.by_user.iter().filter_map(|(user, seats)| Some((*user, *seats.last()?)))
-    }
-
-    /// One of a user's sessions here.
-    pub(super) fn seat_of(&self, user: UserId) -> Option<Seat> {
-        self.by_user.get(&user)?.last().copied()
-    }
-
     /// A session whose user's account lists the guild. Once the guild lists the user, too, the session is in.
-    pub(super) fn expect(&mut self, seat: Seat, listener: Listener) -> Option<Joined> {
+    pub(super) fn expect(&mut self, seat: Seat, listener: Listener, presences: &Watched) -> Option<Joined> {
         self.idle_since = None;
         if self.listeners.contains_key(&seat) {
             return None;
         }
         self.expected.insert(seat, listener);
-        self.admit(seat)
+        self.admit(seat, presences)
     }
 
     /// Lets in those who were waiting for the guild's state.
-    pub(super) fn admit_all(&mut self) -> Vec<Joined> {
+    pub(super) fn admit_all(&mut self, presences: &Watched) -> Vec<Joined> {
         let expected: Vec<_> = self.expected.keys().copied().collect();
-        expected.into_iter().filter_map(|seat| self.admit(seat)).collect()
+        expected.into_iter().filter_map(|seat| self.admit(seat, presences)).collect()
     }
 
     /// A session is out of the guild. Answers the dispatch that says so, if it was in.
@@ -121,9 +127,8 @@ impl GuildEntry {
     }
 
     /// Takes a snapshot; `None`: there is no such guild.
-    pub(super) fn replace(&mut self, state: Option<GuildState>, presences: BTreeMap<UserId, Presence>) {
+    pub(super) fn replace(&mut self, state: Option<GuildState>) {
         self.state = state.map(Arc::new);
-        self.presences = presences;
         self.audience = Audience::default();
     }
 
@@ -161,15 +166,6 @@ impl GuildEntry {
             Transient::Typing { channel_id, user_id, at } => {
                 let dispatch = || dispatch::typing_start(*channel_id, *user_id, *at, Some(&state));
                 self.in_channel("TYPING_START", *channel_id, Intents::GUILD_MESSAGE_TYPING, dispatch)
-            }
-            Transient::Presence { user_id, presence } => {
-                if presence.status == Status::Offline {
-                    self.presences.remove(user_id);
-                } else {
-                    self.presences.insert(*user_id, presence.clone());
-                }
-                let dispatch = || dispatch::presence_update(state.guild.id, *user_id, presence);
-                self.tell_all("PRESENCE_UPDATE", Intents::GUILD_PRESENCES, dispatch)
             }
         }
     }
@@ -234,8 +230,8 @@ impl GuildEntry {
         (!seats.is_empty()).then(|| Outgoing::plain(name, cohorts_of(seats), dispatch))
     }
 
-    fn admit(&mut self, seat: Seat) -> Option<Joined> {
-        let state = self.state.as_ref()?;
+    fn admit(&mut self, seat: Seat, presences: &Watched) -> Option<Joined> {
+        let state = self.state.as_ref().filter(|_| !self.is_held)?;
         let listener = self.expected.get(&seat).copied()?;
         if !state.members.contains_key(&listener.user) {
             return None;
@@ -243,7 +239,7 @@ impl GuildEntry {
         let told = listener
             .intents
             .contains(Intents::GUILDS)
-            .then(|| encode::guild_create(state, listener.user, listener.intents, &self.presences));
+            .then(|| encode::guild_create(state, listener, &self.there(presences)));
         self.expected.remove(&seat);
         self.listeners.insert(seat, listener);
         self.by_user.entry(listener.user).or_default().push(seat);

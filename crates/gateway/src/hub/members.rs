@@ -3,13 +3,13 @@
 //! By id and by name everybody can be looked up. Who asks for all at once and did not ask to hear of members gets its own
 //! user alone. Presences are for those who asked to hear of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use clarion_model::guild::{GuildState, Member};
 use clarion_model::id::UserId;
 use clarion_model::limits::MEMBER_PAGE;
-use clarion_model::presence::Presence;
 
+use super::watched::Watched;
 use crate::api::dispatch::{self, MembersChunk};
 use crate::conversation::MembersRequest;
 use crate::frame::Dispatch;
@@ -22,18 +22,18 @@ const BY_NAME: usize = 100;
 /// The dispatches that answer a request; at least one.
 pub(super) fn answer(
     guild: &GuildState,
-    presences: &BTreeMap<UserId, Presence>,
+    presences: &Watched,
     asking: Listener,
     request: &MembersRequest,
 ) -> Vec<Dispatch> {
     let (members, not_found) = find(guild, asking, request);
-    let with_presences = request.presences && asking.intents.contains(Intents::GUILD_PRESENCES);
+    let with_presences = with_presences(asking, request);
     let size = MEMBER_PAGE as usize;
     let count = members.len().div_ceil(size).max(1);
     (0..count)
         .map(|index| {
             let members = members[index * size..members.len().min((index + 1) * size)].to_vec();
-            let present = members.iter().filter_map(|m| Some((m.user.id, presences.get(&m.user.id)?))).collect();
+            let present = members.iter().filter_map(|m| Some((m.user.id, &**presences.of(m.user.id)?))).collect();
             dispatch::guild_members_chunk(&MembersChunk {
                 guild_id: guild.guild.id,
                 members,
@@ -45,6 +45,16 @@ pub(super) fn answer(
             })
         })
         .collect()
+}
+
+/// Whether a request is for presences, too, and may be.
+pub(super) fn with_presences(asking: Listener, request: &MembersRequest) -> bool {
+    request.presences && asking.intents.contains(Intents::GUILD_PRESENCES)
+}
+
+/// The members that answer a request.
+pub(super) fn found(guild: &GuildState, asking: Listener, request: &MembersRequest) -> impl Iterator<Item = UserId> {
+    find(guild, asking, request).0.into_iter().map(|member| member.user.id)
 }
 
 fn find<'a>(guild: &'a GuildState, asking: Listener, request: &MembersRequest) -> (Vec<&'a Member>, Vec<UserId>) {
@@ -77,7 +87,7 @@ mod tests {
     use crate::hub::testing::guild;
     use clarion_model::id::GuildId;
 
-    const ASKING: Listener = Listener { user: UserId(1), intents: Intents::GUILD_MEMBERS };
+    const ASKING: Listener = Listener { user: UserId(1), intents: Intents::GUILD_MEMBERS, large_threshold: 50 };
 
     fn request(query: &str, limit: usize, user_ids: Option<Vec<UserId>>) -> MembersRequest {
         MembersRequest { guild_id: GuildId(1), query: query.into(), limit, user_ids, presences: true, nonce: None }
@@ -86,7 +96,7 @@ mod tests {
     #[test]
     fn everybody_comes_in_pieces_of_a_thousand() {
         let state = guild(2_001, 0);
-        assert_eq!(answer(&state, &BTreeMap::new(), ASKING, &request("", 0, None)).len(), 3);
+        assert_eq!(answer(&state, &Watched::new(0), ASKING, &request("", 0, None)).len(), 3);
         assert_eq!(find(&state, ASKING, &request("", 5, None)).0.len(), 5);
     }
 
@@ -99,6 +109,6 @@ mod tests {
         assert!(find(&state, ASKING, &request("nobody", 0, None)).0.is_empty());
         let (found, missing) = find(&state, ASKING, &request("", 0, Some(vec![first.user.id, UserId(999_999)])));
         assert_eq!((found.len(), missing), (1, vec![UserId(999_999)]));
-        assert_eq!(answer(&state, &BTreeMap::new(), ASKING, &request("nobody", 0, None)).len(), 1);
+        assert_eq!(answer(&state, &Watched::new(0), ASKING, &request("nobody", 0, None)).len(), 1);
     }
 }

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::Key;
-use clarion_model::presence::Presence;
-use clarion_proto::v1;
-use clarion_proto::v1::follow_request::Request;
+use clarion_model::presence::{Devices, Presence};
 use tokio::sync::oneshot;
 
 use super::guild::GuildEntry;
@@ -64,16 +62,22 @@ impl Hub {
             token: request.token,
             intents: request.intents,
             shard: request.shard,
+            large_threshold: request.large_threshold,
         });
+        let before = self.word_of(user);
+        let devices = Devices::one(request.device, request.presence.status);
         let occupant = Occupant {
             identity: identity.clone(),
-            presence: request.presence,
+            presence: Presence { devices, ..request.presence },
+            device: request.device,
             guilds: guilds.iter().copied().collect(),
         };
-        self.seats.take(seat, occupant);
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.insert(seat);
+            entry.showing.add(seat, occupant.device, &occupant.presence);
         }
+        self.seats.take(seat, occupant);
+        self.say_word(user, &before, String::new());
         let mut dispatches = vec![dispatch::ready(&Ready {
             user: &account,
             session_id: &identity.id,
@@ -83,9 +87,8 @@ impl Hub {
             instance: &self.instance,
         })];
         for guild in guilds {
-            if let Some((seat, told)) = self.expect(guild, seat, Listener { user, intents: identity.intents }) {
+            if let Some((_, told)) = self.expect(guild, seat, identity.listener()) {
                 dispatches.extend(told);
-                self.tell_presence(guild, seat);
             }
         }
         let session_id = identity.id.clone();
@@ -97,52 +100,65 @@ impl Hub {
     /// A session's user's account lists a guild.
     pub(super) fn expect(&mut self, guild: GuildId, seat: Seat, listener: Listener) -> Option<super::guild::Joined> {
         let is_new = !self.guilds.contains_key(&guild);
-        let joined = self.guilds.entry(guild).or_insert_with(GuildEntry::new).expect(seat, listener);
+        let entry = self.guilds.entry(guild).or_insert_with(GuildEntry::new);
+        let joined = entry.expect(seat, listener, &self.presences.watched);
         if is_new {
             self.route(Key::Guild(guild), Duration::ZERO);
         }
+        // For those who come after this one.
+        self.sample(guild);
         joined
     }
 
     /// A session shows itself differently.
-    pub(super) fn set_presence(&mut self, seat: Seat, presence: Presence) {
+    pub(super) fn set_presence(&mut self, seat: Seat, presence: Presence, traceparent: String) {
+        let Some(user) = self.seats.get(seat).map(|occupant| occupant.identity.user) else { return };
+        let before = self.word_of(user);
+        self.show(seat, |occupant| {
+            let devices = Devices::one(occupant.device, presence.status);
+            occupant.presence = Presence { devices, ..presence };
+        });
+        self.say_word(user, &before, traceparent);
+    }
+
+    /// Changes how a session shows itself.
+    fn show(&mut self, seat: Seat, change: impl FnOnce(&mut Occupant)) {
         let Some(occupant) = self.seats.get_mut(seat) else { return };
-        occupant.presence = presence;
-        for guild in occupant.guilds.clone() {
-            self.tell_presence(guild, seat);
+        let Some(entry) = self.users.get_mut(&occupant.identity.user) else { return };
+        entry.showing.remove(seat, occupant.device, &occupant.presence);
+        change(occupant);
+        entry.showing.add(seat, occupant.device, &occupant.presence);
+    }
+
+    /// A session asks who is in a guild. Of members of a large guild it hears from now on, if it asks for presences.
+    pub(super) async fn request_members(&mut self, seat: Seat, request: &MembersRequest, reply: oneshot::Sender<()>) {
+        let mut reply = Some(reply);
+        if let Some((asking, entry)) = self.asked_guild(seat, request)
+            && entry.is_large()
+            && members::with_presences(asking, request)
+            && let Some(state) = &entry.state
+        {
+            let users: Vec<UserId> = members::found(state, asking, request).collect();
+            if self.subscribe(seat, request.guild_id, &users, request, &mut reply) {
+                return;
+            }
         }
+        self.answer_members(seat, request).await;
+        // Whoever asked may be gone.
+        let _ = reply.map(|reply| reply.send(()));
     }
 
-    /// Tells the owner of a guild how a user shows themselves here: as their session on this seat says.
-    pub(super) fn tell_presence(&mut self, guild: GuildId, seat: Seat) {
-        let Some(occupant) = self.seats.get(seat) else { return };
-        let (user, presence) = (occupant.identity.user, occupant.presence.clone());
-        self.say_presence(guild, user, &presence);
-    }
-
-    /// Tells the owner of a guild how all users with sessions here show themselves: it forgot with the last stream.
-    pub(super) fn tell_presences(&mut self, guild: GuildId) {
-        let Some(entry) = self.guilds.get(&guild) else { return };
-        for (_, seat) in entry.users().collect::<Vec<_>>() {
-            self.tell_presence(guild, seat);
-        }
-    }
-
-    fn say_presence(&mut self, guild: GuildId, user: UserId, presence: &Presence) {
-        let Some(Phase::On(stream)) = self.guilds.get(&guild).map(|g| g.follow.phase) else { return };
-        let request =
-            v1::SetPresence { key: Some(Key::Guild(guild).into()), user_id: user.0, presence: Some(presence.into()) };
-        self.streams.ask(stream, Request::Presence(request));
-    }
-
-    /// A session asks who is in a guild.
-    pub(super) async fn request_members(&mut self, seat: Seat, request: &MembersRequest) {
-        let Some(occupant) = self.seats.get(seat).filter(|o| o.guilds.contains(&request.guild_id)) else { return };
-        let Some(entry) = self.guilds.get(&request.guild_id) else { return };
+    /// The answer, with what is known of presences.
+    pub(super) async fn answer_members(&mut self, seat: Seat, request: &MembersRequest) {
+        let Some((asking, entry)) = self.asked_guild(seat, request) else { return };
         let Some(state) = &entry.state else { return };
-        let asking = Listener { user: occupant.identity.user, intents: occupant.identity.intents };
-        let dispatches = members::answer(state, &entry.presences, asking, request);
+        let dispatches = members::answer(state, &self.presences.watched, asking, request);
         self.tell(seat.shard, Command::Push { seat: seat.seat, dispatches }).await;
+    }
+
+    fn asked_guild(&self, seat: Seat, request: &MembersRequest) -> Option<(Listener, &GuildEntry)> {
+        let occupant = self.seats.get(seat).filter(|o| o.guilds.contains(&request.guild_id))?;
+        Some((occupant.identity.listener(), self.guilds.get(&request.guild_id)?))
     }
 
     /// A shard has ended a session; the seat is free.
@@ -154,19 +170,29 @@ impl Hub {
 
     /// Nothing is delivered to a session any more. What other sessions of its user show is shown from now on.
     pub(super) fn drop_session(&mut self, seat: Seat) {
+        let Some(user) = self.seats.get(seat).map(|occupant| occupant.identity.user) else { return };
+        let before = self.word_of(user);
         let Some(occupant) = self.seats.vacate(seat) else { return };
-        let user = occupant.identity.user;
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.remove(&seat);
+            entry.showing.remove(seat, occupant.device, &occupant.presence);
             entry.wanted_at = Instant::now();
         }
+        self.say_word(user, &before, String::new());
         for guild in occupant.guilds {
-            let Some(entry) = self.guilds.get_mut(&guild) else { continue };
-            entry.leave(seat, guild);
-            match entry.seat_of(user) {
-                Some(other) => self.tell_presence(guild, other),
-                None => self.say_presence(guild, user, &Presence::default()),
+            if let Some(entry) = self.guilds.get_mut(&guild) {
+                entry.leave(seat, guild);
             }
+        }
+        let mut touched = BTreeSet::new();
+        for (guild, user) in self.presences.subscriptions.end(seat) {
+            if let Some(entry) = self.guilds.get_mut(&guild) {
+                entry.unsubscribe(seat, user);
+                touched.insert(guild);
+            }
+        }
+        for guild in touched {
+            self.rewatch(guild);
         }
     }
 

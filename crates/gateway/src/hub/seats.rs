@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clarion_model::id::GuildId;
-use clarion_model::presence::Presence;
+use clarion_model::presence::{Device, Presence};
 
 use crate::shard::Identity;
 
@@ -20,6 +20,7 @@ pub(crate) struct Seat {
 pub(super) struct Occupant {
     pub(super) identity: Arc<Identity>,
     pub(super) presence: Presence,
+    pub(super) device: Device,
     /// The guilds it is in or is about to be in.
     pub(super) guilds: BTreeSet<GuildId>,
 }

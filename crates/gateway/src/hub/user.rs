@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clarion_model::user::{TokenHash, UserState};
 use tokio::sync::oneshot;
 
+use super::devices::Showing;
 use super::follow::Follow;
 use super::seats::Seat;
 use super::{OpenRequest, Opened};
@@ -21,6 +22,8 @@ pub(super) struct UserEntry {
     pub(super) follow: Follow,
     pub(super) state: Option<UserState>,
     pub(super) sessions: BTreeSet<Seat>,
+    /// How they show themselves.
+    pub(super) showing: Showing,
     pub(super) waiting: Vec<Waiting>,
     /// When somebody last asked for it.
     pub(super) wanted_at: Instant,
@@ -50,6 +53,7 @@ impl UserEntry {
             follow: Follow::new(),
             state: None,
             sessions: BTreeSet::new(),
+            showing: Showing::default(),
             waiting: Vec::new(),
             wanted_at: now,
             revoked: VecDeque::new(),

@@ -98,6 +98,7 @@ impl Worker {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Deliver(delivery) => self.deliver(delivery),
+            Command::DeliverAll(deliveries) => deliveries.into_iter().for_each(|delivery| self.deliver(delivery)),
             Command::Open { seat, identity, link, dispatches } => self.open(seat, identity, link, &dispatches),
             Command::Push { seat, dispatches } => {
                 for dispatch in &dispatches {

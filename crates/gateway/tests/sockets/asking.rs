@@ -1,6 +1,5 @@
 //! Members on request: what a session is told depends on what it asked to hear of.
 
-use clarion_model::event::Transient;
 use clarion_model::presence::{Presence, Status};
 use serde_json::{Value, json};
 
@@ -56,8 +55,8 @@ async fn presences_are_for_those_who_asked_to_hear_of_them() {
     hearing.dispatch("GUILD_CREATE").await;
     let mut deaf = Client::identified(scene.at, &tokens[0], MEMBERS).await;
     deaf.dispatch("GUILD_CREATE").await;
-    let presence = Presence { status: Status::Dnd, activities: Vec::new() };
-    scene.world.ride(GUILD, &Transient::Presence { user_id: user(2).id, presence });
+    let presence = Presence { status: Status::Dnd, ..Presence::default() };
+    scene.world.show(user(2).id, &presence);
     hearing.dispatch("PRESENCE_UPDATE").await;
     let ask = json!({"query": "", "limit": 0, "presences": true});
     assert_eq!(chunk(&mut hearing, ask.clone()).await["presences"][0]["status"], "dnd");

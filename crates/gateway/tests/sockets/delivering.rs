@@ -169,8 +169,8 @@ async fn presence_and_typing_ride_along() {
     let tokens = scene.guild(&[1, 2]);
     let mut client = Client::identified(scene.at, &tokens[0], 1 | 1 << 8 | 1 << 11).await;
     client.dispatch("GUILD_CREATE").await;
-    let presence = Presence { status: Status::Dnd, activities: Vec::new() };
-    scene.world.ride(GUILD, &Transient::Presence { user_id: user(2).id, presence });
+    let presence = Presence { status: Status::Dnd, ..Presence::default() };
+    scene.world.show(user(2).id, &presence);
     let got = client.dispatch("PRESENCE_UPDATE").await;
     assert_eq!((&got["d"]["status"], &got["d"]["user"]), (&json!("dnd"), &json!({"id": user(2).id.to_string()})));
     let at = Timestamp::from_millis(1_795_168_656_123);
@@ -179,11 +179,11 @@ async fn presence_and_typing_ride_along() {
 }
 
 #[tokio::test]
-async fn owners_learn_who_is_there() {
+async fn the_presence_server_learns_who_is_there() {
     let scene = Scene::new();
     let tokens = scene.guild(&[1]);
     let statuses =
-        || scene.world.presences().iter().map(|p| p.presence.clone().unwrap_or_default().status).collect::<Vec<_>>();
+        || scene.world.words().iter().map(|p| p.presence.clone().unwrap_or_default().status).collect::<Vec<_>>();
     let until = async |count: usize| {
         while statuses().len() < count {
             tokio::task::yield_now().await;
@@ -194,8 +194,7 @@ async fn owners_learn_who_is_there() {
     assert_eq!(until(1).await, [1]);
     client.say(json!({"op": 3, "d": {"status": "idle", "since": 0.0, "activities": [], "afk": false}})).await;
     assert_eq!(until(2).await, [1, 2]);
-    scene.world.break_streams();
-    scene.world.recover();
+    scene.world.break_attendance();
     assert_eq!(until(3).await, [1, 2, 2]);
     client.close(1000).await;
     assert_eq!(until(4).await, [1, 2, 2, 0]);

@@ -1,4 +1,4 @@
-//! A router and a channel server in memory: just enough of the contract to be followed, and to misbehave on demand.
+//! A router, a channel server and a presence server in memory: just enough of the contract to be followed, and to misbehave on demand.
 #![allow(clippy::disallowed_methods)] // A fake's tasks end with their streams; its queues are a test's.
 
 use std::collections::{HashMap, HashSet};
@@ -8,13 +8,17 @@ use clarion_model::event::{Event, GuildEvent, LogEntry, Transient, UserEvent};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
+use clarion_model::presence::Presence;
 use clarion_model::time::Timestamp;
 use clarion_model::token;
 use clarion_model::user::{TokenHash, User, UserState};
 use clarion_proto::v1;
+use clarion_proto::v1::attend_request::Request as Attends;
+use clarion_proto::v1::attend_response::Response as Attended;
 use clarion_proto::v1::channel_server::{Channel, ChannelServer};
 use clarion_proto::v1::follow_request::Request as Asked;
 use clarion_proto::v1::follow_response::Response as Told;
+use clarion_proto::v1::presences_server::{Presences, PresencesServer};
 use clarion_proto::v1::router_server::{Router, RouterServer};
 use clarion_runtime::{Address, Host, Listen};
 use tokio::sync::mpsc;
@@ -38,7 +42,10 @@ struct Inner {
     floors: HashMap<Key, Position>,
     followers: HashMap<Key, Vec<Follower>>,
     streams: Vec<Follower>,
-    presences: Vec<v1::SetPresence>,
+    words: Vec<v1::Word>,
+    /// What others say, and to whom it is told.
+    shown: HashMap<UserId, v1::Presence>,
+    attending: Vec<mpsc::UnboundedSender<Result<v1::AttendResponse, Status>>>,
     address: String,
     gateway: Option<String>,
     refusing: bool,
@@ -52,7 +59,9 @@ impl World {
             let listener = host.listen(&Listen::InProcess)?;
             let address = listener.address().clone();
             world.lock().address = address.to_string();
-            let routes = Routes::new(ChannelServer::new(world.clone())).add_service(RouterServer::new(world));
+            let routes = Routes::new(ChannelServer::new(world.clone()))
+                .add_service(RouterServer::new(world.clone()))
+                .add_service(PresencesServer::new(world));
             Ok((address, async move { host.serve_grpc(listener, routes).await }))
         };
         process.start("channel", "channel-0", 1, bind).expect("the fake starts")
@@ -131,8 +140,22 @@ impl World {
     }
 
     /// What gateways said of their users.
-    pub(crate) fn presences(&self) -> Vec<v1::SetPresence> {
-        self.lock().presences.clone()
+    pub(crate) fn words(&self) -> Vec<v1::Word> {
+        self.lock().words.clone()
+    }
+
+    /// A user shows themselves somewhere else; every gateway is told, whomever it watches.
+    pub(crate) fn show(&self, user: UserId, presence: &Presence) {
+        let mut inner = self.lock();
+        inner.shown.insert(user, presence.into());
+        let changes = vec![v1::PresenceChange { user_id: user.0, presence: Some(presence.into()) }];
+        let told = Attended::Changes(v1::PresenceChanges { changes });
+        inner.attending.retain(|to| to.send(Ok(v1::AttendResponse { response: Some(told.clone()) })).is_ok());
+    }
+
+    /// The presence server loses every gateway.
+    pub(crate) fn break_attendance(&self) {
+        self.lock().attending.clear();
     }
 
     /// The log of a guild forgets all it has.
@@ -192,7 +215,6 @@ impl Inner {
                     key: Some(key.into()),
                     position: Some(self.position(key).into()),
                     state: Some(state.unwrap_or(v1::snapshot::State::Absent(true))),
-                    presences: Vec::new(),
                 }));
             }
         }
@@ -213,7 +235,6 @@ impl Inner {
                     followers.retain(|f| !f.same_channel(follower));
                 }
             }
-            Asked::Presence(presence) => self.presences.push(presence),
         }
     }
 }
@@ -337,5 +358,42 @@ impl Router for World {
             drop(sender);
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+#[tonic::async_trait]
+impl Presences for World {
+    type AttendStream = UnboundedReceiverStream<Result<v1::AttendResponse, Status>>;
+
+    async fn attend(&self, request: Request<Streaming<v1::AttendRequest>>) -> Answer<Self::AttendStream> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let say = |to: &mpsc::UnboundedSender<_>, told| {
+            let _ = to.send(Ok(v1::AttendResponse { response: Some(told) }));
+        };
+        say(&sender, Attended::Welcome(v1::Welcome { lease_ms: 300 }));
+        let world = self.clone();
+        let mut asked = request.into_inner();
+        let weak = sender.downgrade();
+        self.lock().attending.push(sender);
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = asked.message().await {
+                let (Some(asked), Some(to)) = (request.request, weak.upgrade()) else { return };
+                let mut inner = world.lock();
+                match asked {
+                    Attends::Words(words) => inner.words.extend(words.words),
+                    Attends::Watch(watch) => {
+                        let shown = watch.user_ids.iter().filter_map(|user| {
+                            let presence = inner.shown.get(&UserId(*user))?.clone();
+                            Some(v1::PresenceChange { user_id: *user, presence: Some(presence) })
+                        });
+                        say(&to, Attended::Changes(v1::PresenceChanges { changes: shown.collect() }));
+                        say(&to, Attended::Answered(watch.token));
+                    }
+                    Attends::Sample(sample) => say(&to, Attended::Answered(sample.token)),
+                    Attends::Hello(_) | Attends::AllSaid(_) | Attends::Unwatch(_) | Attends::Beat(_) => {}
+                }
+            }
+        });
+        Ok(Response::new(UnboundedReceiverStream::new(receiver)))
     }
 }

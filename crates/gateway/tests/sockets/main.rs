@@ -50,7 +50,7 @@ impl Scene {
         let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
         let bind = move |host| async move {
-            let server = Server::bind(config, Deps { router }, host).await?;
+            let server = Server::bind(config, Deps { presence: router.clone(), router }, host).await?;
             Ok((server.local_addr(), server.run()))
         };
         let at = process.start("gateway", "gateway-0", 2, bind).expect("the gateway starts");

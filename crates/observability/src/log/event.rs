@@ -52,6 +52,14 @@ events! {
     MESSAGE_DELETED = "message.deleted", Info, "channel", "message deleted";
     FOLLOW_RESTARTED = "follow.restarted", Warn, "gateway", "log followed again";
 
+    PRESENCE_GATEWAY_ATTENDS = "presence.gateway_attends", Info, "presence", "a gateway attends";
+    PRESENCE_GATEWAY_LOST = "presence.gateway_lost", Warn, "presence", "a gateway is not heard of any more";
+    PRESENCE_LEASE_EXPIRED = "presence.lease_expired", Warn, "presence", "a gateway's lease ran out; its users are offline";
+    PRESENCE_RESTORED = "presence.restored", Info, "presence", "presences found in the cache";
+    PRESENCE_NOT_KEPT = "presence.not_kept", Warn, "presence", "presences cannot be kept in the cache";
+    PRESENCE_WATCHER_CUT_OFF = "presence.watcher_cut_off", Warn, "presence", "a gateway that reads too slowly was cut off";
+    PRESENCE_RECOVERED = "presence.recovered", Info, "gateway", "a presence server is attended";
+
     SLOT_TAKEN = "slot.taken", Info, "channel", "slot taken";
     SLOT_LOST = "slot.lost", Info, "channel", "slot released or lost";
     SLOT_FENCED = "slot.fenced", Warn, "channel", "slot given up because its epoch was raised";

@@ -167,4 +167,8 @@ instruments! {
     replay_bytes: Gauge = "gateway.replay.bytes", Bytes;
     /// Followed logs that had to be followed again.
     follow_restarts: Counter = "gateway.follow.restarts", Count;
+    /// 1 while a presence server is attended, else 0.
+    presence_attended: Gauge = "gateway.presence.attended", Count;
+    /// Users whose presence is not followed because there are too many.
+    presence_refused: Counter = "gateway.presence.refused", Count;
 }

@@ -149,9 +149,6 @@ impl From<&Transient> for v1::Transient {
                 user_id: user_id.0,
                 at_us: at.as_micros(),
             }),
-            Transient::Presence { user_id, presence } => {
-                TransientKind::Presence(v1::PresenceChange { user_id: user_id.0, presence: Some(presence.into()) })
-            }
         };
         Self { event: Some(kind) }
     }
@@ -165,10 +162,6 @@ impl TryFrom<v1::Transient> for Transient {
                 channel_id: id(typing.channel_id, ChannelId, "typing.channel_id")?,
                 user_id: id(typing.user_id, UserId, "typing.user_id")?,
                 at: at(typing.at_us),
-            },
-            TransientKind::Presence(change) => Transient::Presence {
-                user_id: id(change.user_id, UserId, "presence_change.user_id")?,
-                presence: required(change.presence, "presence_change.presence")?.try_into()?,
             },
         })
     }

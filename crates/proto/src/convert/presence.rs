@@ -1,6 +1,6 @@
 //! Presences.
 
-use clarion_model::presence::{Activity, Presence, Status};
+use clarion_model::presence::{Activity, Devices, Presence, Status};
 
 use super::{Invalid, all, each};
 use crate::v1;
@@ -11,6 +11,7 @@ impl From<Status> for v1::Status {
             Status::Online => Self::Online,
             Status::Idle => Self::Idle,
             Status::Dnd => Self::Dnd,
+            Status::Invisible => Self::Invisible,
             Status::Offline => Self::Offline,
         }
     }
@@ -22,6 +23,7 @@ impl From<v1::Status> for Status {
             v1::Status::Online => Self::Online,
             v1::Status::Idle => Self::Idle,
             v1::Status::Dnd => Self::Dnd,
+            v1::Status::Invisible => Self::Invisible,
             v1::Status::Offline => Self::Offline,
         }
     }
@@ -54,14 +56,33 @@ impl TryFrom<v1::Activity> for Activity {
 
 impl From<&Presence> for v1::Presence {
     fn from(presence: &Presence) -> Self {
-        Self { status: v1::Status::from(presence.status).into(), activities: each(&presence.activities) }
+        let of = |status| v1::Status::from(status).into();
+        let Devices { desktop, mobile, web } = presence.devices;
+        let devices = v1::Devices { desktop: of(desktop), mobile: of(mobile), web: of(web) };
+        Self {
+            status: of(presence.status),
+            activities: each(&presence.activities),
+            devices: (presence.devices != Devices::default()).then_some(devices),
+        }
     }
 }
 
 impl TryFrom<v1::Presence> for Presence {
     type Error = Invalid;
     fn try_from(presence: v1::Presence) -> Result<Self, Invalid> {
-        let status = v1::Status::try_from(presence.status).map_err(|_| Invalid("presence.status"))?;
-        Ok(Self { status: status.into(), activities: all(presence.activities)? })
+        let devices = presence.devices.unwrap_or_default();
+        Ok(Self {
+            status: status(presence.status, "presence.status")?,
+            activities: all(presence.activities)?,
+            devices: Devices {
+                desktop: status(devices.desktop, "presence.devices.desktop")?,
+                mobile: status(devices.mobile, "presence.devices.mobile")?,
+                web: status(devices.web, "presence.devices.web")?,
+            },
+        })
     }
+}
+
+fn status(number: i32, field: &'static str) -> Result<Status, Invalid> {
+    v1::Status::try_from(number).map(Status::from).map_err(|_| Invalid(field))
 }

@@ -159,7 +159,6 @@ impl GuildEntry {
 
     /// A user's sessions are out, until the guild lists the user again or the account the guild no longer.
     fn expel(&mut self, user: UserId) {
-        self.presences.remove(&user);
         for seat in self.by_user.get(&user).cloned().unwrap_or_default() {
             if let Some(listener) = self.drop_listener(seat) {
                 self.expected.insert(seat, listener);

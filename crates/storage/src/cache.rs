@@ -1,0 +1,125 @@
+//! The cache: what is worth keeping for seconds and may be lost, in small hashes that run out.
+//!
+//! A hash has a version that differs after every change, so that whoever changes it or lets it live longer can say which
+//! one they know: when it ran out, or somebody else wrote, they are told and write the whole again. Nothing is evicted to
+//! make room; what does not fit is refused, and runs out elsewhere.
+
+mod memory;
+mod observed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use memory::{Config, MemoryCache};
+pub use observed::Observed;
+
+/// Where a hash lies: what kind it is, and which one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey {
+    prefix: &'static str,
+    id: String,
+}
+
+/// Which state of a hash; no two states of one key have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version(pub u64);
+
+/// A hash as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hash {
+    /// Which state of it.
+    pub version: Version,
+    /// What it holds.
+    pub fields: BTreeMap<String, Bytes>,
+}
+
+/// How much a cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes there are.
+    pub allocated: u64,
+}
+
+/// The cache did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// The hash is not at the version that was named: it ran out, or somebody else changed it.
+    #[error("changed by somebody else, or ran out")]
+    Conflict,
+    /// There is no room.
+    #[error("cache is full")]
+    Full,
+    /// It does not answer.
+    #[error("cache failed: {0}")]
+    Failed(String),
+}
+
+/// A cache. Every call is one step: nobody sees half of a change.
+#[async_trait::async_trait]
+pub trait Cache: Send + Sync {
+    /// The ids of all hashes of a kind, in no order.
+    async fn list(&self, prefix: &'static str) -> Result<Vec<String>, CacheError>;
+
+    /// A whole hash; `None` when it is not there or has run out.
+    async fn read(&self, key: &CacheKey) -> Result<Option<Hash>, CacheError>;
+
+    /// Puts a whole hash in the place of whatever is there, to run out after `ttl`. One without fields is there, too.
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fields: BTreeMap<String, Bytes>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError>;
+
+    /// Sets fields of a hash at a known version, or takes those with `None` out of it, to run out `ttl` from now.
+    async fn change(
+        &self,
+        key: &CacheKey,
+        known: Version,
+        changes: Vec<(String, Option<Bytes>)>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError>;
+
+    /// Lets a hash at a known version run out `ttl` from now.
+    async fn renew(&self, key: &CacheKey, known: Version, ttl: Duration) -> Result<(), CacheError>;
+
+    /// Takes a hash out, if it is there.
+    async fn forget(&self, key: &CacheKey) -> Result<(), CacheError>;
+
+    /// How much it holds.
+    async fn memory(&self) -> Result<Memory, CacheError>;
+}
+
+impl CacheKey {
+    /// The hash of a kind with an id.
+    pub fn new(prefix: &'static str, id: impl Into<String>) -> Self {
+        Self { prefix, id: id.into() }
+    }
+
+    /// The kind, which is what operators may see of a key.
+    pub fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.prefix, self.id)
+    }
+}
+
+impl CacheError {
+    /// A bounded name for metrics and logs.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            CacheError::Conflict => "conflict",
+            CacheError::Full => "full",
+            CacheError::Failed(_) => "failed",
+        }
+    }
+}

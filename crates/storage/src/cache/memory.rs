@@ -1,0 +1,184 @@
+//! The cache inside the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
+
+/// What a hash and a field cost beside their bytes, roughly.
+const OVERHEAD: usize = 64;
+
+/// Settings of the cache inside the process.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most bytes; what does not fit is refused.
+    pub memory_bytes: usize,
+}
+
+/// Hashes in the memory of the process.
+#[derive(Debug)]
+pub struct MemoryCache {
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    hashes: HashMap<CacheKey, Entry>,
+    used: usize,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: Hash,
+    cost: usize,
+    until: Instant,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { memory_bytes: 64 << 20 }
+    }
+}
+
+impl MemoryCache {
+    /// An empty one.
+    pub fn new(config: &Config) -> Self {
+        Self { limit: config.memory_bytes, inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A hash that has not run out.
+    fn live(&mut self, key: &CacheKey, now: Instant) -> Option<&mut Entry> {
+        if self.hashes.get(key)?.until <= now {
+            self.take(key);
+        }
+        self.hashes.get_mut(key)
+    }
+
+    fn known(&mut self, key: &CacheKey, version: Version, now: Instant) -> Result<&mut Entry, CacheError> {
+        self.live(key, now).filter(|entry| entry.hash.version == version).ok_or(CacheError::Conflict)
+    }
+
+    fn take(&mut self, key: &CacheKey) {
+        if let Some(entry) = self.hashes.remove(key) {
+            self.used -= entry.cost;
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.hashes.retain(|_, entry| entry.until > now);
+        self.used = self.hashes.values().map(|entry| entry.cost).sum();
+    }
+
+    /// Puts a hash in its place if there is room for it.
+    fn put(
+        &mut self,
+        key: &CacheKey,
+        fields: BTreeMap<String, Bytes>,
+        cost: usize,
+        until: Instant,
+        limit: usize,
+    ) -> Result<Version, CacheError> {
+        let before = self.hashes.get(key).map_or(0, |entry| entry.cost);
+        if cost > before && self.used - before + cost > limit {
+            return Err(CacheError::Full);
+        }
+        self.used = self.used - before + cost;
+        self.last += 1;
+        let version = Version(self.last);
+        self.hashes.insert(key.clone(), Entry { hash: Hash { version, fields }, cost, until });
+        Ok(version)
+    }
+}
+
+fn cost_of(field: &str, value: &Bytes) -> usize {
+    OVERHEAD + field.len() + value.len()
+}
+
+#[async_trait::async_trait]
+impl Cache for MemoryCache {
+    async fn list(&self, prefix: &'static str) -> Result<Vec<String>, CacheError> {
+        let mut inner = self.inner();
+        inner.forget_old(Instant::now());
+        Ok(inner.hashes.keys().filter(|key| key.prefix == prefix).map(|key| key.id.clone()).collect())
+    }
+
+    async fn read(&self, key: &CacheKey) -> Result<Option<Hash>, CacheError> {
+        Ok(self.inner().live(key, Instant::now()).map(|entry| entry.hash.clone()))
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fields: BTreeMap<String, Bytes>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError> {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        inner.forget_old(now);
+        let cost = OVERHEAD + fields.iter().map(|(field, value)| cost_of(field, value)).sum::<usize>();
+        inner.put(key, fields, cost, now + ttl, self.limit)
+    }
+
+    async fn change(
+        &self,
+        key: &CacheKey,
+        known: Version,
+        changes: Vec<(String, Option<Bytes>)>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError> {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        let entry = inner.known(key, known, now)?;
+        let old = |field: &String| entry.hash.fields.get(field).map_or(0, |value| cost_of(field, value));
+        // A field that is named twice is counted twice here, which refuses too early and never too late.
+        let (added, removed) = changes.iter().fold((0, 0), |(added, removed), (field, value)| {
+            (added + value.as_ref().map_or(0, |value| cost_of(field, value)), removed + old(field))
+        });
+        if added > removed && inner.used + added - removed > self.limit {
+            return Err(CacheError::Full);
+        }
+        inner.last += 1;
+        let version = Version(inner.last);
+        let entry = inner.known(key, known, now)?;
+        let before = entry.cost;
+        for (field, value) in changes {
+            let cost = value.as_ref().map_or(0, |value| cost_of(&field, value));
+            let old = match value {
+                Some(value) => entry.hash.fields.insert(field.clone(), value),
+                None => entry.hash.fields.remove(&field),
+            };
+            entry.cost = entry.cost + cost - old.map_or(0, |old| cost_of(&field, &old));
+        }
+        (entry.hash.version, entry.until) = (version, now + ttl);
+        let after = entry.cost;
+        inner.used = inner.used - before + after;
+        Ok(version)
+    }
+
+    async fn renew(&self, key: &CacheKey, known: Version, ttl: Duration) -> Result<(), CacheError> {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        inner.known(key, known, now)?.until = now + ttl;
+        Ok(())
+    }
+
+    async fn forget(&self, key: &CacheKey) -> Result<(), CacheError> {
+        self.inner().take(key);
+        Ok(())
+    }
+
+    async fn memory(&self) -> Result<Memory, CacheError> {
+        let mut inner = self.inner();
+        inner.forget_old(Instant::now());
+        Ok(Memory { used: inner.used as u64, allocated: self.limit as u64 })
+    }
+}

@@ -1,0 +1,92 @@
+//! A cache with the metrics and spans of the service that uses it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clarion_observability::metric::{CacheErrorType, CacheMetrics, LookupResult};
+use clarion_observability::{Instrument, Telemetry, span};
+
+use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
+
+/// Counts what a service asks of a cache.
+pub struct Observed {
+    cache: Arc<dyn Cache>,
+    metrics: CacheMetrics,
+}
+
+impl Observed {
+    /// A service's view of a cache.
+    pub fn new(cache: Arc<dyn Cache>, telemetry: &Telemetry) -> Self {
+        Self { cache, metrics: CacheMetrics::new(telemetry.meter()) }
+    }
+
+    /// Counts an error, unless it is the answer to the question which version there is.
+    fn note<T>(&self, result: Result<T, CacheError>) -> Result<T, CacheError> {
+        let kind = match &result {
+            Ok(_) | Err(CacheError::Conflict) => None,
+            Err(CacheError::Full) => Some(CacheErrorType::Full),
+            Err(CacheError::Failed(_)) => Some(CacheErrorType::Failed),
+        };
+        if let Some(kind) = kind {
+            self.metrics.errors.with(kind).increment(1);
+        }
+        result
+    }
+}
+
+#[async_trait::async_trait]
+impl Cache for Observed {
+    async fn list(&self, prefix: &'static str) -> Result<Vec<String>, CacheError> {
+        self.note(self.cache.list(prefix).await)
+    }
+
+    async fn read(&self, key: &CacheKey) -> Result<Option<Hash>, CacheError> {
+        let span = span::cache_lookup(key.prefix());
+        let found = self.note(self.cache.read(key).instrument(span.clone()).await);
+        match &found {
+            Ok(hash) => {
+                span::looked_up(&span, hash.is_some());
+                let result = if hash.is_some() { LookupResult::Hit } else { LookupResult::Miss };
+                self.metrics.lookups.with(result).increment(1);
+            }
+            Err(error) => span::fail(&span, error.error_type()),
+        }
+        found
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fields: BTreeMap<String, Bytes>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError> {
+        self.note(self.cache.replace(key, fields, ttl).await)
+    }
+
+    async fn change(
+        &self,
+        key: &CacheKey,
+        known: Version,
+        changes: Vec<(String, Option<Bytes>)>,
+        ttl: Duration,
+    ) -> Result<Version, CacheError> {
+        self.note(self.cache.change(key, known, changes, ttl).await)
+    }
+
+    async fn renew(&self, key: &CacheKey, known: Version, ttl: Duration) -> Result<(), CacheError> {
+        self.note(self.cache.renew(key, known, ttl).await)
+    }
+
+    async fn forget(&self, key: &CacheKey) -> Result<(), CacheError> {
+        self.note(self.cache.forget(key).await)
+    }
+
+    async fn memory(&self) -> Result<Memory, CacheError> {
+        let memory = self.note(self.cache.memory().await)?;
+        self.metrics.memory_used.set(memory.used as f64);
+        self.metrics.memory_allocated.set(memory.allocated as f64);
+        Ok(memory)
+    }
+}

@@ -1,0 +1,85 @@
+//! The rules of a cache. They wait for something to run out, as briefly as that can be told apart from being there.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::cache::{Cache, CacheError, CacheKey};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs every rule. `kind` and what is under it must be nobody else's.
+pub async fn cache_suite(cache: &dyn Cache, kind: &'static str) {
+    a_hash_is_what_was_written(cache, kind).await;
+    a_change_names_what_it_changes(cache, kind).await;
+    what_is_not_renewed_runs_out(cache, kind).await;
+    hashes_are_listed_by_kind(cache, kind).await;
+}
+
+fn fields(of: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
+    of.iter().map(|(field, value)| ((*field).to_owned(), Bytes::copy_from_slice(value.as_bytes()))).collect()
+}
+
+fn set(field: &str, value: &str) -> (String, Option<Bytes>) {
+    (field.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
+}
+
+async fn a_hash_is_what_was_written(cache: &dyn Cache, kind: &'static str) {
+    let key = CacheKey::new(kind, "written");
+    cache.forget(&key).await.unwrap();
+    assert_eq!(cache.read(&key).await, Ok(None));
+    let first = cache.replace(&key, fields(&[("a", "1"), ("b", "2")]), LONG).await.unwrap();
+    let read = cache.read(&key).await.unwrap().unwrap();
+    assert_eq!((read.version, read.fields), (first, fields(&[("a", "1"), ("b", "2")])));
+    let second = cache.replace(&key, fields(&[("c", "")]), LONG).await.unwrap();
+    assert_ne!(first, second);
+    assert_eq!(cache.read(&key).await.unwrap().unwrap().fields, fields(&[("c", "")]));
+    cache.replace(&key, BTreeMap::new(), LONG).await.unwrap();
+    assert_eq!(cache.read(&key).await.unwrap().unwrap().fields, BTreeMap::new(), "empty is not absent");
+    cache.forget(&key).await.unwrap();
+    assert_eq!(cache.read(&key).await, Ok(None));
+}
+
+async fn a_change_names_what_it_changes(cache: &dyn Cache, kind: &'static str) {
+    let key = CacheKey::new(kind, "changed");
+    let first = cache.replace(&key, fields(&[("a", "1"), ("b", "2")]), LONG).await.unwrap();
+    let changes = vec![set("a", "3"), ("b".to_owned(), None), ("x".to_owned(), None), set("c", "4")];
+    let second = cache.change(&key, first, changes, LONG).await.unwrap();
+    let read = cache.read(&key).await.unwrap().unwrap();
+    assert_eq!((read.version, read.fields), (second, fields(&[("a", "3"), ("c", "4")])));
+    assert_eq!(cache.change(&key, first, vec![set("a", "5")], LONG).await, Err(CacheError::Conflict));
+    assert_eq!(cache.renew(&key, first, LONG).await, Err(CacheError::Conflict));
+    assert_eq!(cache.renew(&key, second, LONG).await, Ok(()));
+    cache.forget(&key).await.unwrap();
+    assert_eq!(cache.change(&key, second, vec![set("a", "5")], LONG).await, Err(CacheError::Conflict));
+    let anew = cache.replace(&key, BTreeMap::new(), LONG).await.unwrap();
+    assert!(anew != first && anew != second, "no version comes twice");
+}
+
+async fn what_is_not_renewed_runs_out(cache: &dyn Cache, kind: &'static str) {
+    let (kept, left) = (CacheKey::new(kind, "kept"), CacheKey::new(kind, "left"));
+    let version = cache.replace(&kept, fields(&[("a", "1")]), SHORT).await.unwrap();
+    let renewed = cache.renew(&kept, version, LONG).await;
+    let gone = cache.replace(&left, fields(&[("a", "1")]), SHORT).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while cache.read(&left).await.unwrap().is_some() {
+        assert!(Instant::now() < deadline, "it runs out");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(cache.renew(&left, gone, LONG).await, Err(CacheError::Conflict));
+    // On a machine that is too busy it had run out before it was renewed, which it then said.
+    let is_there = cache.read(&kept).await.unwrap().is_some();
+    assert_eq!(is_there, renewed.is_ok());
+}
+
+async fn hashes_are_listed_by_kind(cache: &dyn Cache, kind: &'static str) {
+    let key = CacheKey::new(kind, "listed");
+    cache.replace(&key, BTreeMap::new(), LONG).await.unwrap();
+    assert!(cache.list(kind).await.unwrap().contains(&"listed".to_owned()));
+    cache.forget(&key).await.unwrap();
+    assert!(!cache.list(kind).await.unwrap().contains(&"listed".to_owned()));
+    assert_eq!(cache.list("conformance:nobody").await, Ok(Vec::new()));
+}
