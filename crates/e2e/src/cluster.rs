@@ -120,7 +120,8 @@ impl Cluster {
         self.demo.admin.clone()
     }
 
-    fn gateway(&self, n: usize) -> std::net::SocketAddr {
+    /// Where clients connect.
+    pub fn gateway(&self, n: usize) -> std::net::SocketAddr {
         self.clarion.as_ref().expect("it runs until it is dropped").gateways()[n]
     }
 }
