@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::ADMIN_PORT;
 use crate::demo::{self, Addresses};
-use crate::{Clarion, Config, start};
+use crate::{Clarion, Config, load, start};
 
 #[derive(Parser)]
 #[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
@@ -40,6 +40,13 @@ enum Command {
     /// Issue or revoke tokens of a running Clarion
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Be many clients of a running Clarion, and verify what they receive
+    Load {
+        #[command(flatten)]
+        options: load::Options,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
 }
 
 #[derive(Subcommand)]
@@ -77,12 +84,18 @@ struct AdminArgs {
 /// Reads the command line and does what it says.
 pub fn run() -> anyhow::Result<()> {
     let Cli { serve, command } = Cli::parse();
-    match command {
-        None => serve.run(),
-        Some(Command::Token(command)) => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command.run(&serve))
+    let Some(command) = command else { return serve.run() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Token(command) => command.run(&serve).await,
+            Command::Load { options, admin } => {
+                let config = serve.config()?;
+                let server = options.server_pid.or_else(|| load::of_data_folder(&config.data));
+                load::run(options, Some(admin.operators(&config)), server).await
+            }
         }
-    }
+    })
 }
 
 impl Serve {
@@ -143,6 +156,7 @@ impl Serve {
 async fn greet(config: &Config, clarion: &Clarion) -> anyhow::Result<()> {
     let admin = clarion.admin_address();
     std::fs::write(config.data.join("admin.url"), format!("http://{admin}\n"))?;
+    std::fs::write(config.data.join("pid"), format!("{}\n", std::process::id()))?;
     let public = clarion.gateways().first().context("no gateway is running")?;
     let addresses = Addresses { public: public.to_string(), admin: admin.to_string() };
     if !config.demo {
@@ -176,6 +190,11 @@ impl AdminArgs {
     fn url(&self, config: &Config) -> String {
         let noted = std::fs::read_to_string(config.data.join("admin.url")).ok().map(|url| url.trim().to_owned());
         self.admin.clone().or(noted).unwrap_or_else(|| format!("http://127.0.0.1:{ADMIN_PORT}"))
+    }
+
+    fn operators(&self, config: &Config) -> load::Operators {
+        let token = self.admin_token.clone().or_else(|| config.admin.token.clone());
+        load::Operators { url: self.url(config), token, http: reqwest::Client::new() }
     }
 
     async fn post(&self, serve: &Serve, path: &str, body: &Value) -> anyhow::Result<Value> {

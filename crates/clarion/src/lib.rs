@@ -4,6 +4,7 @@ mod admin;
 pub mod cli;
 mod config;
 pub mod demo;
+pub mod load;
 mod start;
 
 pub use config::{AdminConfig, Config};

@@ -1,5 +1,7 @@
 //! What operators do by hand: accounts, tokens, guilds, sessions. Every action is logged as one (`admin.action`).
 
+mod bulk;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +23,8 @@ use clarion_proto::gateway_client::GatewayClient;
 use clarion_runtime::{Host, Peer};
 use prost::Message;
 use tonic::{Code, Status};
+
+use bulk::at_once;
 
 use crate::table::Table;
 
@@ -106,9 +110,7 @@ impl Admin {
         let id = guild.guild.id;
         // The members' lists first: a guild that a list names and that does not exist yet is passed over, while one that
         // exists and is in no list would be missed.
-        for user in guild.members.keys() {
-            self.change_user(*user, UserEvent::GuildJoined(id)).await?;
-        }
+        at_once(guild.members.keys(), |user| self.change_user(*user, UserEvent::GuildJoined(id))).await?;
         let request = proto::CreateGuildRequest { state: Some((&guild).into()) };
         self.at_owner(Key::Guild(id), "guild", request, async |mut owner, request| owner.create_guild(request).await)
             .await

@@ -27,6 +27,8 @@ impl Admin {
             .route("/admin/v1/sessions", get(sessions))
             .route("/admin/v1/sessions/{id}/{action}", post(control))
             .route("/admin/v1/users", post(create_user))
+            .route("/admin/v1/users/bulk", post(create_accounts))
+            .route("/admin/v1/guilds", post(create_guild))
             .route("/admin/v1/guilds/{guild}/members/{user}", post(add_member).delete(remove_member))
             .route("/admin/v1/tokens", post(issue_token))
             .route("/admin/v1/tokens/revoke", post(revoke_token))
@@ -122,6 +124,38 @@ async fn create_user(State(admin): State<Admin>, body: String) -> Answer {
     Ok(Json(json!({ "id": id })))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountsBody {
+    count: usize,
+    name: String,
+    #[serde(default)]
+    label: String,
+}
+
+async fn create_accounts(State(admin): State<Admin>, body: String) -> Answer {
+    let AccountsBody { count, name, label } = read(&body)?;
+    let made = admin.create_accounts(count, &name, &label).await?;
+    let accounts: Vec<Value> = made.into_iter().map(|(id, token)| json!({ "id": id, "token": token })).collect();
+    Ok(Json(json!({ "accounts": accounts })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuildBody {
+    name: String,
+    channels: Vec<String>,
+    /// The first of them owns it.
+    members: Vec<UserId>,
+}
+
+async fn create_guild(State(admin): State<Admin>, body: String) -> Answer {
+    let GuildBody { name, channels, members } = read(&body)?;
+    let guild = admin.found_guild(name, channels, members).await?;
+    let channels: Vec<String> = guild.channels.keys().map(ToString::to_string).collect();
+    Ok(Json(json!({ "id": guild.guild.id, "channels": channels })))
+}
+
 async fn add_member(State(admin): State<Admin>, Path((guild, user)): Path<(String, String)>) -> Answer {
     let (guild, user) = ids(&guild, &user)?;
     let member = clarion_model::guild::Member {
@@ -162,12 +196,18 @@ async fn issue_token(State(admin): State<Admin>, body: String) -> Answer {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevokeBody {
-    token: String,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    tokens: Vec<String>,
 }
 
 async fn revoke_token(State(admin): State<Admin>, body: String) -> Answer {
     let body: RevokeBody = read(&body)?;
-    admin.revoke_token(&body.token).await?;
+    if body.token.is_none() && body.tokens.is_empty() {
+        return Err(AdminError::Invalid { field: "token", reason: "is missing".to_owned() });
+    }
+    admin.revoke_tokens(&body.token.into_iter().chain(body.tokens).collect::<Vec<_>>()).await?;
     Ok(Json(json!({ "done": true })))
 }
 
