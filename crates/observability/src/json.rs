@@ -15,6 +15,8 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::ClientIpPolicy;
+use crate::lines::RecentLines;
+use crate::log::Level as Severity;
 use crate::metric::TelemetryMetrics;
 use crate::redact::ClientIp;
 use crate::span::TARGET;
@@ -93,6 +95,7 @@ pub(crate) struct JsonLayer {
     pub(crate) client_ip: ClientIpPolicy,
     pub(crate) fatal_only: Arc<AtomicBool>,
     pub(crate) output: Arc<Output>,
+    pub(crate) recent: RecentLines,
     pub(crate) metrics: TelemetryMetrics,
 }
 
@@ -141,6 +144,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLayer {
             next = span.parent();
         }
         let line = self.line(event, parts, around);
+        self.recent.keep(severity(*event.metadata().level()), &line);
         match self.output.write(&line) {
             Ok(()) => self.metrics.log_lines.increment(1),
             Err(_) => self.metrics.log_lines_lost.increment(1),
@@ -262,6 +266,15 @@ impl Visit for Parts {
             "fatal" => self.fatal = value,
             name => number(&mut self.rest, name, value),
         }
+    }
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warn,
+        Level::INFO => Severity::Info,
+        _ => Severity::Debug,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::export::{self, Pipeline};
 use crate::json::{self, JsonLayer, Output};
 use crate::level::{LevelError, Levels, own_span};
+use crate::lines::{LineFollower, RecentLines, TooManyFollowers};
 use crate::log::{self, Fields};
 use crate::metric::{self, Kind, Meter, TelemetryMetrics};
 use crate::recent::RecentTraces;
@@ -65,6 +66,7 @@ struct Inner {
     machine: Collector,
     recent: RecentTraces,
     output: Arc<Output>,
+    lines: RecentLines,
     levels: Levels,
     providers: Mutex<Vec<SdkTracerProvider>>,
     /// Dropped with the process, which ends the upkeep.
@@ -79,6 +81,7 @@ pub struct Telemetry {
     instance: Arc<str>,
     dispatch: Dispatch,
     meter: Meter,
+    metrics: TelemetryMetrics,
 }
 
 impl Process {
@@ -110,6 +113,7 @@ impl Process {
             metrics,
             machine,
             output: Arc::new(Output::new(output)),
+            lines: RecentLines::default(),
             levels,
             providers: Mutex::default(),
             _upkeep: upkeep,
@@ -154,12 +158,14 @@ impl Process {
             client_ip: inner.config.client_ip,
             fatal_only: inner.levels.fatal_only(),
             output: inner.output.clone(),
-            metrics,
+            recent: inner.lines.clone(),
+            metrics: metrics.clone(),
         };
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(inner.levels.filter())).with(spans);
         inner.providers.lock().unwrap_or_else(PoisonError::into_inner).push(provider);
         let dispatch = Dispatch::new(subscriber);
-        let telemetry = Telemetry { process: self.clone(), service: name, instance: instance.into(), dispatch, meter };
+        let instance = instance.into();
+        let telemetry = Telemetry { process: self.clone(), service: name, instance, dispatch, meter, metrics };
         if let Some(detail) = failed {
             tracing::dispatcher::with_default(&telemetry.dispatch, || {
                 log::TELEMETRY_FAILED.emit(Fields::detail(detail))
@@ -241,6 +247,12 @@ impl Telemetry {
     /// The process the service runs in.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// The last lines of the process that are at least as bad as `least`, up to `last` of them; and those to come, for who
+    /// is to `follow`.
+    pub fn lines(&self, least: log::Level, last: usize, follow: bool) -> Result<LineFollower, TooManyFollowers> {
+        self.process.0.lines.read(least, last, follow, self.metrics.log_lines_dropped.clone())
     }
 
     /// Makes the calling thread one of this service until it ends; for a runtime's `on_thread_start`.

@@ -13,9 +13,9 @@ use clarion_model::key::Key;
 use clarion_model::time::Timestamp;
 use clarion_model::token;
 use clarion_model::user::{TokenRecord, User};
-use clarion_observability::Token;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::{AdminAction, Label, RouterMetrics};
+use clarion_observability::{LineFollower, Token};
 use clarion_proto as proto;
 use clarion_proto::channel_client::ChannelClient;
 use clarion_proto::control_session_request::Action;
@@ -230,6 +230,12 @@ impl Admin {
         } else {
             Err(AdminError::Unavailable(silent.join(", ")))
         }
+    }
+
+    /// The last log lines of this process, and those to come for who is to `follow`.
+    pub fn lines(&self, least: log::Level, last: usize, follow: bool) -> Result<LineFollower, AdminError> {
+        let lines = self.inner.host.telemetry().lines(least, last, follow);
+        lines.map_err(|e| AdminError::Unavailable(e.to_string()))
     }
 
     /// The level from which lines are logged.

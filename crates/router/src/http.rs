@@ -3,7 +3,10 @@
 //! Answers are JSON; refusals are `{"error": …}`. Requests that a browser says come from a web page are refused. With a
 //! token set, every request must bear it.
 
-use axum::extract::{Path, Request, State};
+use std::collections::HashMap;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::user::User;
-use clarion_observability::log::{self, Fields};
+use clarion_observability::log::{self, Fields, Level};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,6 +22,8 @@ use crate::{Admin, AdminError, SessionAction};
 
 /// What browsers say of where a request comes from; `none` is the address bar.
 const FETCH_SITE: &str = "sec-fetch-site";
+/// Log lines that are shown unless more or fewer are asked for.
+const LINES: usize = 100;
 
 impl Admin {
     /// The routes. With a `token`, requests need `Authorization: Bearer <token>`.
@@ -32,6 +37,7 @@ impl Admin {
             .route("/admin/v1/guilds/{guild}/members/{user}", post(add_member).delete(remove_member))
             .route("/admin/v1/tokens", post(issue_token))
             .route("/admin/v1/tokens/revoke", post(revoke_token))
+            .route("/admin/v1/logs", get(logs))
             .route("/admin/v1/log-level", get(log_level).put(set_log_level))
             .layer(axum::middleware::from_fn_with_state(Guard { token }, guard))
             .with_state(self.clone())
@@ -213,6 +219,38 @@ async fn revoke_token(State(admin): State<Admin>, body: String) -> Answer {
 
 async fn log_level(State(admin): State<Admin>) -> Answer {
     Ok(Json(json!({ "level": admin.log_level() })))
+}
+
+/// The log as lines of JSON: `level` (`warn` unless said otherwise), `last` (so many of those kept), `follow=true`.
+async fn logs(
+    State(admin): State<Admin>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Response, AdminError> {
+    let asked = |name: &str| query.get(name).map(String::as_str);
+    let level = match asked("level").unwrap_or("warn") {
+        "error" => Level::Error,
+        "warn" => Level::Warn,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        other => return Err(invalid("level", &format!("{other} is not error, warn, info or debug"))),
+    };
+    let last = asked("last").map_or(Ok(LINES), str::parse);
+    let last = last.map_err(|_| invalid("last", "is not a number"))?;
+    let follow = match asked("follow").unwrap_or("false") {
+        "true" => true,
+        "false" => false,
+        _ => return Err(invalid("follow", "is not true or false")),
+    };
+    let lines = admin.lines(level, last, follow)?;
+    let text = futures_util::stream::unfold(lines, async |mut lines| {
+        let line = lines.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(format!("{line}\n")), lines))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(text)).into_response())
+}
+
+fn invalid(field: &'static str, reason: &str) -> AdminError {
+    AdminError::Invalid { field, reason: reason.to_owned() }
 }
 
 #[derive(Deserialize)]

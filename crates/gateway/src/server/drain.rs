@@ -41,6 +41,7 @@ pub(super) async fn sessions(config: &Config, gate: &Gate, connections: &Arc<Sem
         let _ = shard.send(Command::CloseAll(why)).await;
     }
     wait_until(GONE_WITHIN, || open() == 0).await;
+    gate.metrics.shutdown_time.record_duration(began.elapsed());
     log::DRAIN_FINISHED.emit(Fields {
         message_count: Some(open() as u64),
         duration_ms: Some(began.elapsed().as_secs_f64() * 1e3),

@@ -129,6 +129,8 @@ instruments! {
     reconnections_pending: Gauge = "websocket.reconnections.pending", Count;
     /// How long sockets stayed open.
     connection_duration: Histogram = "websocket.connection.duration", Seconds, &[1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0];
+    /// How long the shutdown of all sockets took, from the first that was asked to reconnect.
+    shutdown_time: Histogram = "websocket.shutdown.time", Seconds, &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
     /// Time from a message's acknowledgement to the write to a recipient's socket.
     delivery_latency: By<ChannelType, Histogram> = "message.delivery.latency", Seconds, LATENCY;
     /// Messages written to a recipient's socket.

@@ -13,4 +13,6 @@ instruments! {
     log_lines: Counter = "telemetry.log.lines", Count;
     /// Log lines that could not be written.
     log_lines_lost: Counter = "telemetry.log.lines.lost", Count;
+    /// Log lines that somebody who followed the log was too slow for.
+    log_lines_dropped: Counter = "telemetry.log.lines.dropped", Count;
 }
