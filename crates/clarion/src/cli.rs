@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::ADMIN_PORT;
 use crate::demo::{self, Addresses};
-use crate::{Clarion, Config, load, start};
+use crate::{Clarion, Config, check, load, monitor, start};
 
 #[derive(Parser)]
 #[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
@@ -44,6 +44,18 @@ enum Command {
     Load {
         #[command(flatten)]
         options: load::Options,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Do what a user does, step by step, and say how long each step took
+    Check {
+        #[command(flatten)]
+        options: check::Options,
+    },
+    /// Show warnings, metrics and the health of a running Clarion as they come
+    Monitor {
+        #[command(flatten)]
+        options: monitor::Options,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -94,6 +106,8 @@ pub fn run() -> anyhow::Result<()> {
                 let server = options.server_pid.or_else(|| load::of_data_folder(&config.data));
                 load::run(options, Some(admin.operators(&config)), server).await
             }
+            Command::Check { options } => check::run(options, &serve.config()?.data).await,
+            Command::Monitor { options, admin } => monitor::run(options, admin.operators(&serve.config()?)).await,
         }
     })
 }

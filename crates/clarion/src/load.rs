@@ -28,6 +28,7 @@ pub use options::Options;
 pub use process::of_data_folder;
 pub use report::{Line, Report};
 pub use run::{Load, Watch};
+pub(crate) use session::{Session, Step};
 pub use tally::{Percentiles, Tally, Times};
 pub use workspace::Operators;
 
@@ -42,14 +43,22 @@ pub async fn run(options: Options, operators: Option<Operators>, server: Option<
     let (accounts, took) = load.made();
     eprintln!("{accounts} accounts, after {:.1} s", took.as_secs_f64());
     let refresh = std::io::stderr().is_terminal();
-    let report = load
-        .run(|line| {
-            let mut out = std::io::stderr().lock();
-            // Nobody may be reading any more.
-            let _ = if refresh { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
-            let _ = out.flush();
-        })
-        .await?;
+    let watch = load.watch();
+    let running = load.run(|line| {
+        let mut out = std::io::stderr().lock();
+        // Nobody may be reading any more.
+        let _ = if refresh { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = out.flush();
+    });
+    let mut running = std::pin::pin!(running);
+    let report = tokio::select! {
+        report = &mut running => report?,
+        stopped = clarion_runtime::stop_requested() => {
+            stopped?;
+            watch.enough();
+            running.await?
+        }
+    };
     if refresh {
         eprintln!();
     }

@@ -29,8 +29,9 @@ impl Program {
         let _ = std::fs::remove_file(data.join("admin.url"));
         let mut child = Command::new(words.next().context("a program")?)
             .args(words)
-            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg("--data")
             .arg(data)
+            .env("CLARION_LISTEN", "127.0.0.1:0")
             .env("CLARION_ADMIN__LISTEN", "127.0.0.1:0")
             .env("CLARION_STORAGE__MIN_FREE", "0")
             .env("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED", "false")
@@ -54,6 +55,17 @@ impl Program {
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+    }
+
+    /// Ports that nobody listens on and that no client is given by the kernel: one who connects again and again while the
+    /// program is away could otherwise come to be connected with itself.
+    pub fn steady_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+        let first = 20_000 + (std::process::id() % 10_000) as u16;
+        let free = (first..32_000).filter_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+        // Held until all are found, so that none is found twice.
+        let held: Vec<_> = free.take(N).collect();
+        let ports: Vec<u16> = held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<anyhow::Result<_>>()?;
+        ports.try_into().ok().context("too few ports are free below 32000")
     }
 
     /// Its demo workspace.

@@ -24,11 +24,18 @@ async fn clients_are_asked_to_come_back_and_nobody_holds_it_up() -> anyhow::Resu
     body.write_all(head.as_bytes()).await?;
     cluster.api(cluster.bot(), 0).send(channel, "before the drain").await?;
 
+    let said = cluster.capture().clone();
     let stopping = tokio::task::spawn(cluster.stop());
     assert_eq!(socket.op(7).await?, json!(null));
     assert!(matches!(socket.closed().await?, Frame::Close(1012 | 4000)));
     let report = stopping.await??;
     assert!(report.cut_off.is_empty() && report.failed.is_empty(), "{report:?}");
+    // It was measured, and the socket's messages were counted: HELLO, IDENTIFY, READY, GUILD_CREATE, the message, op 7.
+    let metrics = said.process().render_metrics();
+    let count = metrics.lines().find_map(|line| line.strip_prefix("websocket_shutdown_time_seconds_count"));
+    assert!(count.is_some_and(|count| count.ends_with(" 1")), "{count:?}");
+    let closed = said.lines_of("connection.closed");
+    assert!(closed.iter().any(|line| line["message_count"].as_u64().is_some_and(|n| n >= 6)), "{closed:?}");
     drop((half, body));
     Ok(())
 }

@@ -32,6 +32,7 @@ pub struct Line {
 pub(super) struct Window {
     pub(super) before: Tally,
     pub(super) after: Tally,
+    pub(super) sent_for: Duration,
     pub(super) lasted: Duration,
     pub(super) server: Option<(Usage, Usage)>,
     pub(super) generator: Option<(Usage, Usage)>,
@@ -110,7 +111,7 @@ impl Report {
         let (sends, deliveries) = (after.acknowledged - before.acknowledged, after.deliveries - before.deliveries);
         let cpu = |used: Option<(Usage, Usage)>| used.map(|(a, b)| b.cpu_s - a.cpu_s).filter(|cpu| *cpu > 0.0);
         let server_cpu_s = cpu(window.server);
-        let seconds = options.duration;
+        let seconds = window.sent_for.as_secs_f64().max(1e-9);
         let mut report = Self {
             sockets: options.sockets,
             ready,
@@ -275,7 +276,8 @@ mod tests {
         let after = Tally { acknowledged: 50, deliveries: 100, message_bytes: 60_000, live, errors, ..before.clone() };
         let usage = |cpu_s| Usage { cpu_s, rss_bytes: 1 << 20 };
         let server = Some((usage(1.0), usage(3.0)));
-        let window = Window { before, after, lasted: Duration::from_secs(11), server, generator: None };
+        let (sent_for, lasted) = (Duration::from_secs(10), Duration::from_secs(11));
+        let window = Window { before, after, sent_for, lasted, server, generator: None };
         Report::new(&options, &window, (2, Duration::from_secs(1)), verdict, Ok(()), Some(5), Some(Ok(())))
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::checker::Checker;
 use super::options::{Options, Target};
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) checker: Checker,
     /// Times since the last line.
     pub(super) moment: Moment,
+    /// When to give up on what is not settled, once nothing more is begun.
+    pub(super) until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -64,6 +67,8 @@ pub(super) struct Run {
     channels: HashMap<u64, usize>,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
+    /// Cancelled when nothing more is to be begun.
+    pub(super) enough: CancellationToken,
 }
 
 /// A run that is prepared.
@@ -110,6 +115,11 @@ impl Watch {
     pub fn tally(&self) -> Tally {
         self.0.state().tally.clone()
     }
+
+    /// Ends the sending before its time. What is under way is settled and reported as ever.
+    pub fn enough(&self) {
+        self.0.enough.cancel();
+    }
 }
 
 impl Load {
@@ -145,12 +155,14 @@ impl Load {
             tally: Tally::default(),
             checker: Checker::new(workspace.channels.len(), options.sockets),
             moment: Moment::default(),
+            until: None,
         };
         let run = Run {
             channels: workspace.channels.iter().enumerate().map(|(at, id)| (*id, at)).collect(),
             requests: Semaphore::new(options.requests()),
             state: Mutex::new(state),
             phase: watch::Sender::new(Phase::Connect),
+            enough: CancellationToken::new(),
             began: Instant::now(),
             options,
             target,
@@ -186,7 +198,10 @@ impl Load {
         }
         let ramp = Duration::from_secs_f64(options.sockets as f64 / options.rate);
         let all = options.sockets as u64;
-        self.wait_until(began + ramp + READY_WITHIN, &mut shown, &mut show, |state| state.tally.live == all).await;
+        self.wait_until(began + ramp + READY_WITHIN, &mut shown, &mut show, |state| {
+            state.tally.live == all || run.enough.is_cancelled()
+        })
+        .await;
         let connected = began.elapsed();
         let ready = run.state().tally.live;
 
@@ -195,12 +210,14 @@ impl Load {
         run.phase.send_replace(Phase::Send);
         let start = Instant::now();
         let sends = options.sends(run.workspace.tokens.len());
-        let until = start + sends.duration + Duration::from_secs_f64(options.settle);
         let mut senders = JoinSet::new();
         for sender in 0..sends.senders {
-            senders.spawn(sender::send_all(run.clone(), sender, sends, start, until));
+            senders.spawn(sender::send_all(run.clone(), sender, sends, start));
         }
-        self.wait_until(start + sends.duration, &mut shown, &mut show, |_| false).await;
+        self.wait_until(start + sends.duration, &mut shown, &mut show, |_| run.enough.is_cancelled()).await;
+        let (sent_for, until) = (start.elapsed(), Instant::now() + Duration::from_secs_f64(options.settle));
+        run.enough.cancel();
+        run.state().until = Some(until);
         run.phase.send_replace(Phase::Settle);
         self.wait_until(until, &mut shown, &mut show, |_| {
             while senders.try_join_next().is_some() {}
@@ -215,6 +232,7 @@ impl Load {
         let window = Window {
             before,
             after: run.state().tally.clone(),
+            sent_for,
             lasted: start.elapsed(),
             server: usage.zip(self.usage()),
             generator: generator.zip(process::usage(std::process::id())),

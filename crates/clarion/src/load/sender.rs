@@ -37,23 +37,27 @@ struct Limit {
     retry_after: f64,
 }
 
-/// Sends all of an account's messages; gives up at `until`.
-pub(super) async fn send_all(run: Arc<Run>, sender: usize, sends: Sends, start: Instant, until: Instant) {
+/// Sends all of an account's messages, or those that are due until it is enough.
+pub(super) async fn send_all(run: Arc<Run>, sender: usize, sends: Sends, start: Instant) {
     let mut chance = Chance::new(run.options.seed, PURPOSE + sender as u64);
     let authorization = format!("Bot {}", run.workspace.tokens[sender]);
     for number in 0.. {
         let Some(due) = sends.due(sender, number) else { return };
         let due = start + due;
-        sleep_until(due).await;
+        tokio::select! {
+            biased;
+            () = run.enough.cancelled() => return,
+            () = sleep_until(due) => {}
+        }
         let channel = chance.below(run.workspace.channels.len());
         let due_us = u64::try_from(due.duration_since(run.began).as_micros()).unwrap_or(u64::MAX);
         let stamp = Stamp { run: run.id, sender: sender as u32, number, due_us };
-        settle(&run, &authorization, channel, stamp, until, &mut chance).await;
+        settle(&run, &authorization, channel, stamp, &mut chance).await;
     }
 }
 
 /// Sends a message again and again until it is known what became of it.
-async fn settle(run: &Run, authorization: &str, channel: usize, stamp: Stamp, until: Instant, chance: &mut Chance) {
+async fn settle(run: &Run, authorization: &str, channel: usize, stamp: Stamp, chance: &mut Chance) {
     let mut in_doubt = false;
     for tries in 0.. {
         let outcome = {
@@ -64,7 +68,7 @@ async fn settle(run: &Run, authorization: &str, channel: usize, stamp: Stamp, un
         in_doubt |= matches!(outcome, Outcome::Unknown(_));
         let Some(wait) = note(run, outcome, channel, stamp, in_doubt) else { return };
         let wait = wait.unwrap_or_else(|| backoff(tries, AGAIN_AFTER.0, AGAIN_AFTER.1, chance));
-        if Instant::now() + wait > until {
+        if is_late(run, wait) {
             let mut state = run.state();
             state.tally.error("send: given up");
             if in_doubt {
@@ -74,6 +78,11 @@ async fn settle(run: &Run, authorization: &str, channel: usize, stamp: Stamp, un
         }
         sleep(wait).await;
     }
+}
+
+/// Whether nobody waits any more for what comes after a wait.
+fn is_late(run: &Run, wait: Duration) -> bool {
+    run.state().until.is_some_and(|until| Instant::now() + wait > until)
 }
 
 /// Counts what came of a request. `Some`: it is to be tried again, after this time if the server named one.

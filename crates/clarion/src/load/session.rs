@@ -14,7 +14,7 @@ const AFTER_INVALID: (Duration, Duration) = (Duration::from_secs(1), Duration::f
 
 /// What follows from a payload.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// Nothing.
     Nothing,
     /// HELLO: say this, then send heartbeats.
@@ -39,7 +39,7 @@ pub(super) enum Step<'a> {
 
 /// What to do after a connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
+pub(crate) enum After {
     /// Connect; the session may be resumed.
     Resume,
     /// Connect; the session is over.
@@ -50,16 +50,16 @@ pub(super) enum After {
 
 /// One client.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     token: String,
     id: Option<String>,
     sequence: u64,
     /// How often to send a heartbeat.
-    pub(super) heartbeat: Duration,
+    pub(crate) heartbeat: Duration,
     /// Whether the last heartbeat was acknowledged.
-    pub(super) alive: bool,
+    pub(crate) alive: bool,
     /// Whether what comes is a replay.
-    pub(super) replaying: bool,
+    pub(crate) replaying: bool,
 }
 
 #[derive(Deserialize)]
@@ -89,17 +89,17 @@ struct Channel<'a> {
 
 impl Session {
     /// A client with an account's token.
-    pub(super) fn new(token: String) -> Self {
+    pub(crate) fn new(token: String) -> Self {
         Self { token, id: None, sequence: 0, heartbeat: Duration::from_secs(45), alive: true, replaying: false }
     }
 
     /// Whether there is a session that might be resumed.
-    pub(super) fn is_resumable(&self) -> bool {
+    pub(crate) fn is_resumable(&self) -> bool {
         self.id.is_some()
     }
 
     /// Takes a payload.
-    pub(super) fn hear<'a>(&mut self, text: &'a str) -> Step<'a> {
+    pub(crate) fn hear<'a>(&mut self, text: &'a str) -> Step<'a> {
         match payload::read(text) {
             Some(Payload::Message { sequence, id, channel, content }) => {
                 self.sequence = sequence;
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// What to say to begin, or to go on.
-    pub(super) fn opening(&mut self) -> String {
+    pub(crate) fn opening(&mut self) -> String {
         let token = &self.token;
         self.replaying = self.id.is_some();
         match &self.id {
@@ -135,13 +135,13 @@ impl Session {
     }
 
     /// What to say now and then; whether the one before was answered stands in `alive` until then.
-    pub(super) fn beat(&mut self) -> String {
+    pub(crate) fn beat(&mut self) -> String {
         self.alive = false;
         format!(r#"{{"op":1,"d":{}}}"#, self.sequence)
     }
 
     /// A connection was closed with a code, or without one.
-    pub(super) fn closed(&mut self, code: Option<u16>) -> After {
+    pub(crate) fn closed(&mut self, code: Option<u16>) -> After {
         match code {
             Some(4004 | 4010..=4014) => After::Stop,
             Some(1000 | 1001 | 4003 | 4005 | 4007 | 4009) => {
