@@ -2,7 +2,7 @@
 //! everything else is busy.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
@@ -14,6 +14,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::{Process as Observability, Telemetry};
+use clarion_runtime::is_local_name;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -101,13 +102,9 @@ fn bind(config: &AdminConfig) -> anyhow::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// A web page can make a name of its own point at this machine and then read what is here. It cannot choose the name
-/// that its browser sends.
 async fn only_local_names(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
-    let name = name.trim_matches(['[', ']']);
-    if name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() {
+    if is_local_name(host) {
         return next.run(request).await;
     }
     (StatusCode::MISDIRECTED_REQUEST, "this port answers to localhost and to addresses only\n").into_response()

@@ -177,7 +177,10 @@ async fn greet(config: &Config, clarion: &Clarion) -> anyhow::Result<()> {
         return Ok(());
     }
     match demo::prepare(&config.data, clarion.is_new(), clarion.admin(), &addresses).await? {
-        Some(demo) => eprintln!("{}", demo.greeting()),
+        Some(demo) => {
+            clarion.demo().open(demo.workspace());
+            eprintln!("{}", demo.greeting());
+        }
         None => eprintln!("\nClarion is listening on http://{public}; operate it at http://{admin}.\n"),
     }
     Ok(())

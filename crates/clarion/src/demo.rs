@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use clarion_gateway::{DemoAccount, DemoWorkspace};
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, RoleId, UserId};
 use clarion_model::permission::Permissions;
@@ -128,6 +129,22 @@ impl Demo {
         Ok(())
     }
 
+    /// What the web client offers to whoever sits at this machine.
+    pub fn workspace(&self) -> DemoWorkspace {
+        let account = |(account, bot): (&Account, bool)| DemoAccount {
+            name: account.name.clone(),
+            id: account.id,
+            token: account.token.clone(),
+            bot,
+        };
+        DemoWorkspace {
+            guild_id: self.guild_id,
+            channel_id: self.channel_id,
+            accounts: self.accounts().map(account).collect(),
+            traces: format!("{}/debug/traces", self.admin),
+        }
+    }
+
     fn accounts(&self) -> impl Iterator<Item = (&Account, bool)> {
         self.bots.iter().map(|a| (a, true)).chain(self.users.iter().map(|a| (a, false)))
     }
@@ -154,10 +171,11 @@ impl Demo {
     /// What a newcomer needs to see.
     pub fn greeting(&self) -> String {
         let Self { api, admin, channel_id, .. } = self;
+        let web = api.trim_end_matches("api");
         let token = self.bots.first().map_or("", |bot| bot.token.as_str());
         format!(
             r#"
-Clarion is listening.
+Clarion is listening. Open {web} in a browser and choose who to be.
 
   API      {api}/v10
   Gateway  {}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clarion_gateway::{Demo, Deps};
 use clarion_model::key::{Epoch, Slot};
 use clarion_observability::Telemetry;
 use clarion_router::Admin;
@@ -42,6 +43,7 @@ pub struct Clarion {
     gateways: Vec<SocketAddr>,
     presence: clarion_presence::Config,
     cache: Arc<dyn Cache>,
+    demo: Demo,
 }
 
 impl Default for Topology {
@@ -69,15 +71,15 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     }
     let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(&config.cache));
     let presence = start_presence(&mut process, &config.presence, &cache)?;
-    let mut gateways = Vec::new();
+    let (mut gateways, demo) = (Vec::new(), Demo::default());
     for n in 0..topology.gateways {
-        let deps = clarion_gateway::Deps { router: router.clone(), presence: presence.clone() };
+        let deps = Deps { router: router.clone(), presence: presence.clone(), demo: demo.clone() };
         gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
     let presence = config.presence.clone();
-    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, presence, cache })
+    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, presence, cache, demo })
 }
 
 /// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
@@ -128,12 +130,7 @@ fn start_presence(
     })
 }
 
-fn start_gateway(
-    process: &mut Process,
-    config: &Config,
-    n: usize,
-    deps: clarion_gateway::Deps,
-) -> anyhow::Result<SocketAddr> {
+fn start_gateway(process: &mut Process, config: &Config, n: usize, deps: Deps) -> anyhow::Result<SocketAddr> {
     let mut settings = config.gateway.clone();
     // Port 0 is a free one for each.
     if settings.listen.port() != 0 {
@@ -160,6 +157,11 @@ impl Clarion {
     /// Where metrics, probes, traces and the admin API are.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_port.address()
+    }
+
+    /// Where the gateways look for the demo workspace.
+    pub fn demo(&self) -> &Demo {
+        &self.demo
     }
 
     /// What operators do by hand.

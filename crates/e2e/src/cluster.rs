@@ -45,8 +45,10 @@ impl Cluster {
         let public = clarion.gateways().first().context("a gateway")?.to_string();
         let addresses = Addresses { public, admin: clarion.admin_address().to_string() };
         let demo = demo::prepare(data.path(), clarion.is_new(), clarion.admin(), &addresses).await?;
+        let demo = demo.context("a demo workspace")?;
+        clarion.demo().open(demo.workspace());
         clarion.ready();
-        Ok(Self { clarion: Some(clarion), capture, demo: demo.context("a demo workspace")?, data })
+        Ok(Self { clarion: Some(clarion), capture, demo, data })
     }
 
     /// The workspace that is there.

@@ -40,6 +40,8 @@ pub struct Config {
     pub identify: Identify,
     /// How many sessions are opened at once, and how many clients wait for that.
     pub admission: AdmissionConfig,
+    /// Whether the web client is served at `/`.
+    pub web: bool,
     /// The API over HTTP.
     pub rest: RestConfig,
     /// Over how long the clients are asked to reconnect when the gateway drains.
@@ -91,6 +93,7 @@ impl Default for Config {
             outbox_bytes: 1 << 20,
             identify: Identify::default(),
             admission: AdmissionConfig::default(),
+            web: true,
             rest: RestConfig::default(),
             drain_ms: 2_000,
         }

@@ -11,6 +11,7 @@ mod bounded;
 mod config;
 mod connection;
 mod conversation;
+mod demo;
 mod directory;
 mod frame;
 mod grpc;
@@ -28,8 +29,10 @@ mod shard;
 mod starts;
 mod upgrade;
 mod visibility;
+mod web;
 
 pub use config::{AdmissionConfig, Config, Identify};
+pub use demo::{Demo, DemoAccount, DemoWorkspace};
 pub use rate_limit::RateLimit;
 pub use rest::{RateLimits, RestConfig};
 pub use server::{Deps, Server};

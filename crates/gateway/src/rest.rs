@@ -7,6 +7,7 @@ mod answer;
 mod call;
 mod channel;
 mod config;
+mod demo;
 mod entry;
 mod form;
 mod guild;
@@ -33,6 +34,7 @@ use clarion_observability::Telemetry;
 use clarion_observability::metric::GatewayMetrics;
 
 use crate::accounts::Accounts;
+use crate::demo::Demo;
 use crate::directory::Directory;
 use crate::starts::Starts;
 pub use config::{RateLimits, RestConfig};
@@ -51,6 +53,8 @@ pub(crate) struct State {
     pub(crate) config: RestConfig,
     pub(crate) limits: Arc<Limits>,
     pub(crate) entry: Entry,
+    /// Where only this machine can ask.
+    pub(crate) demo: Option<Demo>,
 }
 
 /// How sockets are opened, for those who ask.

@@ -30,12 +30,13 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::connection::{Gate, Upgraded, serve};
 use crate::conversation::Limits;
+use crate::demo::Demo;
 use crate::directory::Directory;
 use crate::grpc::Operators;
 use crate::hub::{self, Hub};
 use crate::session_id::gateway_number;
 use crate::starts::Starts;
-use crate::{membership, presence, rest, shard, upgrade};
+use crate::{membership, presence, rest, shard, upgrade, web};
 use accept::Peer;
 
 /// What the presence server tells that waits for the hub; its stream waits beyond it.
@@ -48,6 +49,8 @@ pub struct Deps {
     pub router: Address,
     /// Where the presence server answers.
     pub presence: Address,
+    /// The demo workspace, once there is one; shown to this machine alone.
+    pub demo: Demo,
 }
 
 /// A bound gateway.
@@ -74,6 +77,7 @@ struct Door {
     public_url: Option<Arc<str>>,
     behind_proxy: bool,
     sample_ratio: f64,
+    web: bool,
 }
 
 impl Server {
@@ -108,6 +112,7 @@ impl Server {
             telemetry: host.telemetry().clone(),
             config: config.rest.clone(),
             limits: limits.clone(),
+            demo: is_local(&config, &listener).then_some(deps.demo),
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
         let (hears, heard) = mpsc::channel(PRESENCES);
@@ -146,7 +151,9 @@ impl Server {
             sample_ratio: host.telemetry().process().config().sample_ratio,
             behind_proxy: config.rest.behind_proxy,
             host: host.clone(),
+            web: config.web,
         };
+        let pages = if config.web { web::routes() } else { Router::new() };
         let sockets = Router::new()
             .route("/", get(enter))
             .route("/gateway", get(enter))
@@ -154,7 +161,7 @@ impl Server {
             .with_state(door);
         Ok(Self {
             connections: Arc::new(Semaphore::new(config.max_connections)),
-            routes: host.probes().routes().merge(sockets).merge(api),
+            routes: host.probes().routes().merge(sockets).merge(pages).merge(api),
             router: deps.router,
             threads: shards.threads,
             config,
@@ -200,10 +207,18 @@ impl Server {
     }
 }
 
+/// Whether only this machine can reach the listener: neither its address nor a proxy opens it to others.
+fn is_local(config: &Config, listener: &TcpListener) -> bool {
+    let on_loopback = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
+    on_loopback && config.public_url.is_none() && !config.rest.behind_proxy
+}
+
 /// A socket, or a page for whoever looks.
 async fn enter(State(door): State<Door>, mut request: Request) -> Response {
     if !upgrade::is_wanted(request.headers()) {
-        return upgrade::page();
+        // The page is for people at `/`; elsewhere a socket is all there is.
+        let is_page = door.web && request.uri().path() == "/";
+        return if is_page { web::page(request.headers()) } else { upgrade::page() };
     }
     let answer = upgrade::answer(&request);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

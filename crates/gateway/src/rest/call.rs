@@ -1,5 +1,6 @@
 //! One request of an operation, read as far as every operation needs it.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,8 @@ pub(super) struct Call {
 pub(super) struct OpenCall {
     pub(super) shared: Arc<Shared>,
     pub(super) headers: HeaderMap,
+    /// The other end of the connection, whatever a proxy says.
+    pub(super) peer: Option<IpAddr>,
 }
 
 /// The parts of a path that vary, by name.

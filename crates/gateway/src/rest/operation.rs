@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{channel, entry, guild, message, reaction, role, user};
+use super::{channel, demo, entry, guild, message, reaction, role, user};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -62,6 +62,15 @@ pub(super) const ALL: &[Operation] = &[
         endpoint: "GET /api/v10/gateway",
         class: Class::Other,
         handler: Handler::Open(entry::gateway),
+    },
+    Operation {
+        name: "demo_get",
+        method: "GET",
+        path: "/x/demo",
+        template: "/api/v10/x/demo",
+        endpoint: "GET /api/v10/x/demo",
+        class: Class::Other,
+        handler: Handler::Open(demo::get),
     },
     operation!(Other "GET" "/gateway/bot" "gateway_bot_get" => entry::gateway_bot),
     operation!(Other "GET" "/users/@me" "me_get" => user::me),

@@ -125,7 +125,8 @@ impl Visit {
             Handler::Known(handler) => handler,
             Handler::Open(handler) => {
                 self.count_open()?;
-                return handler(OpenCall { shared: self.shared.clone(), headers: parts.headers });
+                let peer = parts.extensions.get::<ClientAddress>().map(|peer| peer.0);
+                return handler(OpenCall { shared: self.shared.clone(), headers: parts.headers, peer });
             }
         };
         let user = self.authenticate(&parts.headers).await?;

@@ -1,5 +1,6 @@
 //! Requests through the whole edge, to a router and a channel server of the test's own.
 
+mod demo;
 mod error;
 mod journey;
 mod peer;
@@ -32,6 +33,7 @@ const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
 /// The edge with what is behind it.
 struct Edge {
     router: Router,
+    demo: Demo,
     fake: Fake,
     capture: Capture,
     host: Host,
@@ -94,13 +96,20 @@ impl Edge {
         let entry = Entry { public_url: None, starts: Arc::new(Starts::new(crate::Identify::default())) };
         let telemetry = host.telemetry().clone();
         let limits = Arc::new(Limits::new(config.rate_limits.clone()));
-        let router = router(State { directory, accounts, metrics, telemetry, config, limits, entry });
-        Self { router, fake, capture, host, process: Some(process) }
+        let demo = Demo::default();
+        let served = Some(demo.clone());
+        let router = router(State { directory, accounts, metrics, telemetry, config, limits, entry, demo: served });
+        Self { router, demo, fake, capture, host, process: Some(process) }
     }
 
     /// Sends a request as it is.
-    async fn send(&self, mut request: Request<Body>) -> Got {
-        request.extensions_mut().insert(ClientAddress(ADDRESS));
+    async fn send(&self, request: Request<Body>) -> Got {
+        self.send_from(ADDRESS, request).await
+    }
+
+    /// Sends a request from an address.
+    async fn send_from(&self, address: IpAddr, mut request: Request<Body>) -> Got {
+        request.extensions_mut().insert(ClientAddress(address));
         let response = self.router.clone().oneshot(request).await.expect("a response");
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a body");

@@ -12,7 +12,7 @@ mod resuming;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clarion_gateway::{Config, Deps, Server};
+use clarion_gateway::{Config, Demo, Deps, Server};
 use clarion_model::event::GuildEvent;
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
@@ -50,7 +50,8 @@ impl Scene {
         let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
         let bind = move |host| async move {
-            let server = Server::bind(config, Deps { presence: router.clone(), router }, host).await?;
+            let deps = Deps { presence: router.clone(), router, demo: Demo::default() };
+            let server = Server::bind(config, deps, host).await?;
             Ok((server.local_addr(), server.run()))
         };
         let at = process.start("gateway", "gateway-0", 2, bind).expect("the gateway starts");
