@@ -1,4 +1,5 @@
-//! Unmodified client libraries, at their published versions, against a server that was just started.
+//! Unmodified client libraries, at their published versions, and the web client in a browser, each against a server that
+//! was just started.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -23,6 +24,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the binary on free ports and waits until it is ready.
     pub(crate) fn start(binary: &Path) -> anyhow::Result<Self> {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same with settings in its environment.
+    pub(crate) fn start_with(binary: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = target().join("acceptance").join(format!("server-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         let data = folder.join("data");
@@ -32,6 +38,7 @@ impl Server {
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .env("CLARION_ADMIN__LISTEN", "127.0.0.1:0")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -49,6 +56,14 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(server)
+    }
+
+    /// Shows the end of its log.
+    fn tell_last_lines(&self) {
+        let log = fs::read_to_string(self.data.join("server.log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        eprintln!("the server's last lines:");
+        tail.iter().rev().for_each(|line| eprintln!("  {line}"));
     }
 
     /// The file that says where it is and who may speak.
@@ -85,7 +100,7 @@ pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
             Err(why) => missing.push(format!("{name}: {why:#}")),
         }
     }
-    Ok(())
+    web_client(&binary, missing)
 }
 
 impl Client {
@@ -93,10 +108,7 @@ impl Client {
         let server = Server::start(binary)?;
         let passed = self.says_hello(&server).and_then(|()| self.checks(&server));
         if passed.is_err() {
-            let log = fs::read_to_string(server.data.join("server.log")).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            eprintln!("the server's last lines:");
-            tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+            server.tell_last_lines();
         }
         passed.with_context(|| format!("{} did not pass", self.name))
     }
@@ -130,22 +142,52 @@ impl Client {
     }
 
     fn checks(&self, server: &Server) -> anyhow::Result<()> {
-        let mut child = Command::new(&self.interpreter)
-            .arg(&self.script)
-            .arg(server.demo())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("the client's output")?);
-        for line in lines.lines() {
-            println!("  {}: {}", self.name, line?);
-        }
-        let status = child.wait()?;
-        if !status.success() {
-            bail!("{status}");
-        }
-        Ok(())
+        checks(self.name, &self.interpreter, &self.script, server)
     }
+}
+
+/// Runs a script of checks against a server and shows what it says.
+fn checks(name: &str, interpreter: &Path, script: &Path, server: &Server) -> anyhow::Result<()> {
+    let mut child =
+        Command::new(interpreter).arg(script).arg(server.demo()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("the client's output")?);
+    for line in lines.lines() {
+        println!("  {name}: {}", line?);
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+/// The web client in a real browser; what of it needs none was tested before.
+fn web_client(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
+    if !has("node") {
+        missing.push("web client: node is not there".to_owned());
+        return Ok(());
+    }
+    let tests = root().join("crates/gateway/web/test");
+    check(Command::new("node").arg("--test").arg("--test-reporter=dot").args(scripts(&tests)?))
+        .context("the web client's modules did not pass")?;
+    let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+    if !has(&browser) {
+        missing.push("web client: chromium is not there (CHROMIUM may name another)".to_owned());
+        return Ok(());
+    }
+    // History is long, and there is one to fill it.
+    let server = Server::start_with(binary, &[("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED", "false")])?;
+    let script = root().join("crates/e2e/clients/browser/accept.mjs");
+    let passed = checks("web client", Path::new("node"), &script, &server);
+    if passed.is_err() {
+        server.tell_last_lines();
+    }
+    passed.context("the web client did not pass")
+}
+
+fn scripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let found = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(found.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "mjs")).collect())
 }
 
 /// discord.js in `target/`, as its lock file says.

@@ -21,7 +21,7 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
         tests.env("CLARION_TEST_LONG", "1");
     }
     check(&mut tests)?;
-    step("acceptance: real client libraries against a real server");
+    step("acceptance: real client libraries, and a browser, against a real server");
     check(&mut command("cargo", &["build", "--package", "clarion"]))?;
     acceptance::run(&mut missing)?;
     step("licences, bans, sources");

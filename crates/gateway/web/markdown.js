@@ -147,5 +147,5 @@ export const isJumbo = text => /^(?:(?:\p{RI}{2}|\p{Emoji_Presentation}|\p{Emoji
 export function plain(text) {
   const flat = nodes => nodes.map(node => (typeof node === 'string' ? node
     : node.children ? flat(node.children) : node.text ?? (node.name ? `:${node.name}:` : '@…'))).join('');
-  return flat(parse(text).flatMap(block => block.children ?? [block.text])).replace(/\s+/g, ' ').trim();
+  return flat(parse(text).flatMap(block => [...(block.children ?? [block.text]), '\n'])).replace(/\s+/g, ' ').trim();
 }

@@ -119,7 +119,7 @@ await check('what is sent in one window is in the other, once', async () => {
 })
 
 await check('that somebody types is shown, until they have written', async () => {
-  await two.wait(field)
+  await two.click('.composer textarea')
   await two.type('I am ')
   await one.wait(`document.querySelector('.typing').textContent === 'grace is typing'`, 'grace typing')
   await two.type(`here ${run}`)
@@ -277,6 +277,15 @@ await check('a trace is shown, or it is said that there is none', async () => {
 
 /** Goes away for a while, during which others speak and one writes; then looks whether all of it is there. */
 async function outage(name, meanwhile) {
+  try {
+    await away(name, meanwhile)
+  } finally {
+    net.mend()
+    await one.offline(false)
+  }
+}
+
+async function away(name, meanwhile) {
   const texts = Array.from({ length: 12 }, (_, n) => `${name} ${n} ${run}`)
   const begun = Date.now()
   await one.offline(true)
@@ -284,7 +293,7 @@ async function outage(name, meanwhile) {
   await one.wait(`!${linkIs('open')}`, 'the loss to be noticed')
   await one.wait(`!document.querySelector('.link-line').hidden`, 'the loss to be said')
   assert.equal(await one.eval(has(`patience ${run}`)), 1, 'what is there can be read')
-  await one.wait(field)
+  await one.click('.composer textarea')
   await one.type(`${name} mine ${run}`)
   await one.key('Enter')
   for (const text of texts.slice(0, 8)) await grace.say(general, text)

@@ -69,10 +69,14 @@ export function createChannels({ store, session, opened }) {
   const showSelf = (me, status) => {
     if (!me) return;
     const shown = status === 'offline' ? 'invisible' : status;
-    self.replaceChildren(h('button', { type: 'button', class: 'self-button', 'aria-haspopup': 'menu', onclick: event => selfMenu(event.currentTarget) },
+    const button = () => h('button', { type: 'button', class: 'self-button', 'aria-haspopup': 'menu', onclick: event => selfMenu(event.currentTarget) },
       h('span', { class: 'with-presence' }, avatar(me), presence(shown)),
-      h('span', { class: 'self-text' }, h('strong', {}, me.global_name || me.username), h('span', {}, STATUS[shown]))),
-    iconButton('help', 'Keyboard shortcuts', showHelp));
+      h('span', { class: 'self-text' }, h('strong', {}, me.global_name || me.username), h('span', {}, STATUS[shown])));
+    keyed(self, ['self', 'help'], {
+      key: part => part,
+      parts: part => (part === 'self' ? [me, shown] : []),
+      make: part => (part === 'self' ? button() : iconButton('help', 'Keyboard shortcuts', showHelp)),
+    });
   };
 
   const selfMenu = anchor => {

@@ -4,6 +4,7 @@ import { h } from '../dom.js';
 import { avatar } from './pieces.js';
 
 let fetched = null;
+let known = null;
 
 /** The demo workspace, if this server shows one to this machine; asked for once. */
 export function fetchDemo() {
@@ -11,9 +12,15 @@ export function fetchDemo() {
     .then(response => (response.ok ? response.json() : null))
     .catch(() => null);
   // Without an answer it is asked for again the next time.
-  fetched.then(demo => { if (!demo) fetched = null; });
+  fetched.then(demo => {
+    known = demo;
+    if (!demo) fetched = null;
+  });
   return fetched;
 }
+
+/** The demo workspace as far as it is known already. */
+export const knownDemo = () => known;
 
 export const demoAccount = (demo, name) => demo?.accounts.find(account => account.name === name) ?? null;
 

@@ -6,6 +6,7 @@ import { guildOf, timelineOf } from '../state/reduce.js';
 import { rows } from '../state/rows.js';
 import { createBar } from './act.js';
 import { makeRow } from './message.js';
+import { knownDemo } from './signin.js';
 import { welcome } from './welcome.js';
 
 /** So close to the end counts as at the end, in px. */
@@ -74,7 +75,12 @@ export function createTimeline({ store, session, act }) {
         : [row.kind === 'day' ? new Date().getDate() : 0]),
       make: row => makeRow(row, context),
     });
-    begin.replaceChildren(...beginning(timeline, guild, channel));
+    const at = guild?.channels[channel];
+    keyed(begin, [timeline.error ? 'error' : timeline.start ? 'welcome' : 'more'], {
+      key: what => `${channel}/${what}`,
+      parts: () => [timeline.error, timeline.loaded, at?.name, at?.topic, knownDemo()],
+      make: what => beginning(what, timeline, guild, channel),
+    });
     list.setAttribute('aria-busy', String(Boolean(timeline.loading)));
     shown = channel;
     if (isOther || (wasEmpty && timeline.loaded)) arrive(timeline);
@@ -98,13 +104,11 @@ export function createTimeline({ store, session, act }) {
     atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END;
   };
 
-  const beginning = (timeline, guild, channel) => {
-    if (timeline.error) {
-      return [h('div', { class: 'load-failed', role: 'alert' }, `Messages could not be loaded: ${timeline.error}. `,
-        h('button', { type: 'button', onclick: () => (timeline.loaded ? session.history.older(channel) : session.history.open(channel)) }, 'Try again'))];
-    }
-    if (timeline.start) return [welcome(guild?.channels[channel], guild, store.state.me)];
-    return [h('div', { class: 'skeletons', 'aria-hidden': 'true' }, [72, 48, 88, 60, 40].map(n => h('div', { class: `skeleton w${n}` })))];
+  const beginning = (what, timeline, guild, channel) => {
+    if (what === 'welcome') return welcome(guild?.channels[channel], guild, store.state.me);
+    if (what === 'more') return h('div', { class: 'skeletons', 'aria-hidden': 'true' }, [72, 48, 88, 60, 40].map(n => h('div', { class: `skeleton w${n}` })));
+    return h('div', { class: 'load-failed', role: 'alert' }, `Messages could not be loaded: ${timeline.error}. `,
+      h('button', { type: 'button', onclick: () => (timeline.loaded ? session.history.older(channel) : session.history.open(channel)) }, 'Try again'));
   };
 
   scroller.addEventListener('scroll', () => {
