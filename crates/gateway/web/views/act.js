@@ -1,8 +1,7 @@
 // What can be done with a message: by a button, from its menu, by a key.
 
 import { h, iconButton } from '../dom.js';
-import { plain } from '../markdown.js';
-import { safeUrl } from '../markdown.js';
+import { plain, safeUrl } from '../markdown.js';
 import { ADD_REACTIONS, MANAGE_MESSAGES, SEND_MESSAGES, may } from '../state/permissions.js';
 import { channelOf, guildOf } from '../state/reduce.js';
 import { confirm } from './dialog.js';
@@ -119,6 +118,7 @@ export function createBar(act) {
         act.may.react(message) && iconButton('smile', 'Add reaction', event => act.pick(message, event.currentTarget)),
         act.may.reply(message) && iconButton('reply', 'Reply', () => act.reply(message)),
         act.may.edit(message) && iconButton('pencil', 'Edit', () => act.editing(message.id)),
+        iconButton('trace', 'Show trace', () => act.trace(message)),
         iconButton('more', 'More', event => act.menu(message, event.currentTarget), { 'aria-haspopup': 'menu' }),
       ].filter(Boolean));
       row.append(element);

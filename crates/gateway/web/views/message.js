@@ -2,6 +2,7 @@
 
 import { h, icon, keyed } from '../dom.js';
 import { plain } from '../markdown.js';
+import { decode } from '../mentions.js';
 import { nameOf } from '../state/guilds.js';
 import { dayText, fullText, momentText, timeText } from '../time.js';
 import { editor } from './editor.js';
@@ -44,7 +45,7 @@ function content(message, context) {
 function answered(message, { guild, jump }) {
   const to = message.referenced_message;
   if (!to) return h('div', { class: 'answered' }, icon('reply'), h('span', {}, to === null ? 'The message it answers was deleted' : 'Answers a message'));
-  const text = plain(to.content) || 'no text';
+  const text = plain(decode(to.content, guild)) || 'no text';
   return h('button', { type: 'button', class: 'answered', onclick: () => jump(to.id), tabIndex: -1 },
     icon('reply'), hidden('Answers '), h('strong', {}, nameOf(to.author, guild?.members[to.author.id])), h('span', { class: 'excerpt' }, text.slice(0, 160)));
 }
