@@ -1,5 +1,5 @@
-//! More connections than there may be, which say nothing: those that are established go on, and there is room again when
-//! the others are gone.
+//! More connections than there may be, which say nothing, or begin and do not end: those that are established go on, and
+//! there is room again when the others are gone.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use clarion::Topology;
 use clarion_e2e::{Cluster, PATIENCE};
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
@@ -25,7 +26,10 @@ async fn connections_that_say_nothing_do_not_starve_those_that_are_established()
 
     let address = cluster.gateway_url(0).trim_start_matches("ws://").to_owned();
     let flood = join_all((0..FLOOD).map(|_| TcpStream::connect(&address))).await;
-    let flood: Vec<_> = flood.into_iter().collect::<Result<_, _>>()?;
+    let mut flood: Vec<_> = flood.into_iter().collect::<Result<_, _>>()?;
+    for half in flood.iter_mut().step_by(2) {
+        half.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nUpgr").await?;
+    }
     let mut slowest = Duration::ZERO;
     for n in 0..20 {
         let begun = Instant::now();

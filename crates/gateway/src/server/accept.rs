@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -20,6 +20,13 @@ use crate::rest::ClientAddress;
 
 /// Longest wait for a request's headers, also between requests.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Connections whose first request is being read. When thousands come at once, more of them would stand in line for the
+/// threads in front of those that are established; the kernel keeps them meanwhile.
+const HANDSHAKES: usize = 64;
+/// After so long without a word a connection counts no more among those: it takes no work while it says nothing.
+const QUIET: Duration = Duration::from_millis(50);
+/// And after so long in any case, so that those who begin a request and do not end it keep nobody out.
+const COUNTED: Duration = Duration::from_millis(250);
 /// How long a drain waits for the end of a request that has begun.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that does not read, besides what the outbox holds; sockets have it from their
@@ -54,14 +61,16 @@ pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until the drain begins.
 pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Router, connections: Arc<Semaphore>) {
     let draining = host.draining();
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut told = None;
     loop {
         let accepted = async {
             // Those beyond the bound wait in the kernel's queue.
             let permit = connections.clone().acquire_owned().await.ok()?;
-            Some((listener.accept().await, permit))
+            let handshake = handshakes.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit, handshake))
         };
-        let (accepted, permit) = tokio::select! {
+        let (accepted, permit, handshake) = tokio::select! {
             accepted = accepted => match accepted {
                 Some(accepted) => accepted,
                 None => return,
@@ -73,7 +82,7 @@ pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Ro
                 // Without an address of its own it is gone already.
                 let Ok(local) = stream.local_addr() else { continue };
                 let peer = Peer { address, local, permit: Arc::new(permit) };
-                host.spawn("http", serve(host.clone(), stream, routes.clone(), peer));
+                host.spawn("http", serve(host.clone(), stream, routes.clone(), peer, handshake));
             }
             Err(error) => {
                 // Such as too many open files: once a second is enough to be told.
@@ -87,10 +96,20 @@ pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Ro
     }
 }
 
-async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer) {
+async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer, handshake: OwnedSemaphorePermit) {
+    let speaks = tokio::time::timeout(QUIET, stream.readable()).await.is_ok();
+    let handshake = Arc::new(Mutex::new(speaks.then_some(handshake)));
     // Only slower without.
     let _ = stream.set_nodelay(true);
+    let counted = handshake.clone();
+    let uncount = async {
+        tokio::time::sleep(COUNTED).await;
+        counted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::future::pending::<()>().await;
+    };
     let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        // It has been read.
+        handshake.lock().unwrap_or_else(PoisonError::into_inner).take();
         request.extensions_mut().insert(ClientAddress(peer.address.ip()));
         request.extensions_mut().insert(peer.clone());
         request.map(axum::body::Body::new)
@@ -105,6 +124,7 @@ async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer) {
     // Errors are the client's: it went away or spoke something else.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = uncount => return,
         () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     // Who has not finished a request by then is as good as gone.
