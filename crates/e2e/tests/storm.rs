@@ -281,8 +281,9 @@ async fn everybody_comes_back_and_nobody_else_notices() -> anyhow::Result<()> {
     );
     assert!(active <= CONCURRENCY as f64, "{active} were being opened at once");
     assert!(waiting > 0.0, "a line formed");
+    // Not how long it takes, which here is that the clients have the same processors: that nobody waits for the storm's end.
     for (heartbeat, message) in stayed {
-        assert!(heartbeat.max(message) < Duration::from_secs(5), "{heartbeat:?}, {message:?}");
+        assert!(heartbeat.max(message) < PATIENCE, "{heartbeat:?}, {message:?}");
     }
     let (status, _) = cluster.api(cluster.bot(), 0).call(Method::GET, "/users/@me", None).await?;
     assert!(status.is_success());
