@@ -24,8 +24,6 @@ use clarion_runtime::{Host, Peer};
 use prost::Message;
 use tonic::{Code, Status};
 
-use bulk::at_once;
-
 use crate::table::Table;
 
 /// How long an action waits for the owner of what it changes.
@@ -110,7 +108,7 @@ impl Admin {
         let id = guild.guild.id;
         // The members' lists first: a guild that a list names and that does not exist yet is passed over, while one that
         // exists and is in no list would be missed.
-        at_once(guild.members.keys(), |user| self.change_user(*user, UserEvent::GuildJoined(id))).await?;
+        self.list_guild(id, guild.members.keys().copied().collect()).await?;
         let request = proto::CreateGuildRequest { state: Some((&guild).into()) };
         self.at_owner(Key::Guild(id), "guild", request, async |mut owner, request| owner.create_guild(request).await)
             .await
@@ -158,9 +156,7 @@ impl Admin {
 
     /// Issues a new token for an account. This is the only time that it is to be seen.
     pub async fn issue_token(&self, user: UserId, label: &str) -> Result<String, AdminError> {
-        let mut secret = [0; token::SECRET_BYTES];
-        random(&mut secret)?;
-        let token = token::mint(user, now(), &secret);
+        let token = new_token(user)?;
         self.register_token(&token, label).await?;
         Ok(token)
     }
@@ -291,6 +287,13 @@ impl Admin {
         let detail = Some(format!("{}: {detail}", action.as_str()));
         log::ADMIN_ACTION.emit(Fields { detail, ..Fields::default() });
     }
+}
+
+/// A token for an account, which holds once it is registered.
+fn new_token(user: UserId) -> Result<String, AdminError> {
+    let mut secret = [0; token::SECRET_BYTES];
+    random(&mut secret)?;
+    Ok(token::mint(user, now(), &secret))
 }
 
 fn now() -> Timestamp {

@@ -213,7 +213,7 @@ async fn revoke_token(State(admin): State<Admin>, body: String) -> Answer {
     if body.token.is_none() && body.tokens.is_empty() {
         return Err(AdminError::Invalid { field: "token", reason: "is missing".to_owned() });
     }
-    admin.revoke_tokens(&body.token.into_iter().chain(body.tokens).collect::<Vec<_>>()).await?;
+    admin.revoke_tokens(body.token.into_iter().chain(body.tokens).collect()).await?;
     Ok(Json(json!({ "done": true })))
 }
 

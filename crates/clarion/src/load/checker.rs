@@ -30,6 +30,8 @@ pub struct Checker {
     channels: Vec<List>,
     /// By socket and channel: the segment of the session that is there.
     open: Vec<Option<Segment>>,
+    /// By socket and channel: up to where the session before had come, once there was one.
+    left: Vec<Option<u64>>,
     /// Segments of sessions that are over, with their sockets and channels.
     closed: Vec<(usize, usize, Segment)>,
     verdict: Verdict,
@@ -44,24 +46,38 @@ impl Checker {
         Self {
             channels: vec![List::default(); channels],
             open: vec![None; channels * sockets],
+            left: vec![None; channels * sockets],
             closed: Vec::new(),
             verdict: Verdict::default(),
         }
     }
 
-    /// A socket has a new session, to which a channel stands at the message `at`.
+    /// A socket has a session, to which a channel stands at the message `at`. Said again in the same session it changes
+    /// nothing: what is between must come all the same.
     pub fn begin(&mut self, socket: usize, channel: usize, at: u64) {
-        let open = Segment { start: at, last: at, count: 0, hint: self.channels[channel].after(at) };
-        let before = self.open[socket * self.channels.len() + channel].replace(open);
+        let place = socket * self.channels.len() + channel;
+        if self.open[place].is_some() {
+            return;
+        }
+        let list = &self.channels[channel];
+        self.open[place] = Some(Segment { start: at, last: at, count: 0, hint: list.after(at) });
+        if let Some(left) = self.left[place] {
+            self.verdict.away += list.between(left, at) as u64;
+        }
         self.verdict.sessions += u64::from(channel == 0);
-        self.close(socket, channel, before, Some(at));
     }
 
     /// A socket's session is over: what comes until the next one begins, it misses by right.
     pub fn end(&mut self, socket: usize) {
         for channel in 0..self.channels.len() {
-            let before = self.open[socket * self.channels.len() + channel].take();
-            self.close(socket, channel, before, None);
+            let place = socket * self.channels.len() + channel;
+            let Some(segment) = self.open[place].take() else { continue };
+            self.left[place] = Some(segment.last);
+            if self.closed.len() == CLOSED {
+                let (socket, channel, oldest) = self.closed.swap_remove(0);
+                self.judge(socket, channel, oldest, oldest.last);
+            }
+            self.closed.push((socket, channel, segment));
         }
     }
 
@@ -157,18 +173,6 @@ impl Checker {
             }
         }
         self.verdict
-    }
-
-    fn close(&mut self, socket: usize, channel: usize, segment: Option<Segment>, next: Option<u64>) {
-        let Some(segment) = segment else { return };
-        if let Some(next) = next.filter(|next| *next > segment.last) {
-            self.verdict.away += self.channels[channel].between(segment.last, next) as u64;
-        }
-        if self.closed.len() == CLOSED {
-            let (socket, channel, oldest) = self.closed.swap_remove(0);
-            self.judge(socket, channel, oldest, oldest.last);
-        }
-        self.closed.push((socket, channel, segment));
     }
 
     /// A segment must hold all that the list has up to `end`.

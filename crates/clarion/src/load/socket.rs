@@ -164,7 +164,10 @@ impl Socket {
                 let beat = self.session.beat();
                 return self.say(stream, beat).await;
             }
-            Step::Ready => self.begun(false),
+            Step::Ready => {
+                self.run.state().checker.end(self.number);
+                self.begun(false);
+            }
             Step::Resumed => self.begun(true),
             Step::Guild(channels) => self.run.stands(self.number, &channels),
             Step::Reconnect => return Some(End::Broken(After::Resume, "asked to reconnect".to_owned())),

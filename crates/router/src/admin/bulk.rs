@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clarion_model::event::UserEvent;
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::limits::{CHANNELS_PER_GUILD, NAME};
@@ -9,7 +10,7 @@ use clarion_model::permission::Permissions;
 use clarion_model::user::User;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::{Admin, AdminError, now};
+use super::{AGAIN_AFTER, Admin, AdminError, jitter, new_token, now};
 
 /// Most accounts that one request makes, and most tokens that one revokes.
 const ACCOUNTS_AT_ONCE: usize = 1_000;
@@ -17,7 +18,9 @@ const ACCOUNTS_AT_ONCE: usize = 1_000;
 const MEMBERS_AT_ONCE: usize = 20_000;
 
 /// How many changes are under way at a time. Those that wait together for the disk share a sync.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 64;
+/// How often a change is tried that could not be made in time: where many wait for a slow disk, some wait for long.
+const TRIES: usize = 6;
 
 impl Admin {
     /// Makes accounts called `name-0`, `name-1` … with a token each.
@@ -29,10 +32,16 @@ impl Admin {
     ) -> Result<Vec<(UserId, String)>, AdminError> {
         check("count", count, ACCOUNTS_AT_ONCE)?;
         check("name", name.chars().count(), NAME - 8)?;
-        let made = stream::iter(0..count).map(|n| async move {
-            let id = UserId(self.new_id()?);
-            self.create_user(User { id, username: format!("{name}-{n}"), global_name: None, bot: true }).await?;
-            Ok((id, self.issue_token(id, label).await?))
+        let made = stream::iter(0..count).map(|n| {
+            let (admin, label, username) = (self.clone(), label.to_owned(), format!("{name}-{n}"));
+            async move {
+                let id = UserId(admin.new_id()?);
+                let user = User { id, username, global_name: None, bot: true };
+                let token = new_token(id)?;
+                patiently(|| admin.create_user(user.clone())).await?;
+                patiently(|| admin.register_token(&token, &label)).await?;
+                Ok((id, token))
+            }
         });
         made.buffered(AT_ONCE).try_collect().await
     }
@@ -63,9 +72,12 @@ impl Admin {
         ids.sort_unstable();
         state.channels = ids.into_iter().zip(channels).enumerate().map(text_channel).collect();
         let joined_at = now();
-        let known = stream::iter(members).map(|id| async move {
-            let member = Member { user: self.user(id).await?, nick: None, roles: Vec::new(), joined_at };
-            Ok::<_, AdminError>((id, member.into()))
+        let known = stream::iter(members).map(|id| {
+            let admin = self.clone();
+            async move {
+                let user = patiently(|| admin.user(id)).await?;
+                Ok::<_, AdminError>((id, Member { user, nick: None, roles: Vec::new(), joined_at }.into()))
+            }
         });
         state.members = known.buffer_unordered(AT_ONCE).try_collect::<BTreeMap<_, _>>().await?;
         self.create_guild(state.clone()).await?;
@@ -73,18 +85,37 @@ impl Admin {
     }
 
     /// Makes tokens invalid; sessions that use them are closed.
-    pub async fn revoke_tokens(&self, tokens: &[String]) -> Result<(), AdminError> {
+    pub async fn revoke_tokens(&self, tokens: Vec<String>) -> Result<(), AdminError> {
         check("tokens", tokens.len(), ACCOUNTS_AT_ONCE)?;
-        at_once(tokens, |token| self.revoke_token(token)).await
+        let revoked = stream::iter(tokens).map(|token| {
+            let admin = self.clone();
+            async move { patiently(|| admin.revoke_token(&token)).await }
+        });
+        revoked.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Lists a guild with each of its members.
+    pub(super) async fn list_guild(&self, guild: GuildId, members: Vec<UserId>) -> Result<(), AdminError> {
+        let listed = stream::iter(members).map(|user| {
+            let admin = self.clone();
+            async move { patiently(|| admin.change_user(user, UserEvent::GuildJoined(guild))).await }
+        });
+        listed.buffer_unordered(AT_ONCE).try_collect().await
     }
 }
 
-/// Does something with each of many, some at a time; ends at the first failure.
-pub(super) async fn at_once<T, F>(all: impl IntoIterator<Item = T>, each: impl Fn(T) -> F) -> Result<(), AdminError>
+/// Does something that may be done twice, again if it could not be done in time.
+async fn patiently<A, F>(act: impl Fn() -> F) -> Result<A, AdminError>
 where
-    F: Future<Output = Result<(), AdminError>>,
+    F: Future<Output = Result<A, AdminError>>,
 {
-    stream::iter(all).map(Ok).try_for_each_concurrent(AT_ONCE, each).await
+    for _ in 1..TRIES {
+        match act().await {
+            Err(AdminError::Unavailable(_)) => tokio::time::sleep(AGAIN_AFTER + jitter()?).await,
+            done => return done,
+        }
+    }
+    act().await
 }
 
 fn check(field: &'static str, count: usize, most: usize) -> Result<(), AdminError> {

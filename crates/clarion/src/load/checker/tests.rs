@@ -135,7 +135,19 @@ fn a_new_session_begins_where_the_channel_stands() {
     assert_eq!(checker.behind(), 0);
     let verdict = checker.finish();
     assert!(verdict.is_clean(), "{verdict:?}");
-    assert_eq!(verdict.sessions, 3);
+    assert_eq!((verdict.sessions, verdict.away), (3, 4));
+}
+
+#[test]
+fn a_guild_that_is_told_again_hides_no_gap() {
+    let mut checker = Checker::new(1, 2);
+    checker.begin(0, 0, 0);
+    checker.begin(1, 0, 0);
+    (1..=10).for_each(|id| deliver(&mut checker, 0, id));
+    checker.begin(1, 0, 5);
+    (6..=10).for_each(|id| deliver(&mut checker, 1, id));
+    let verdict = checker.finish();
+    assert_eq!((verdict.lost, verdict.away), (5, 0));
 }
 
 #[test]
