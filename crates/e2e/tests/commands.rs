@@ -67,6 +67,25 @@ async fn accounts_of_a_load_run_are_of_no_use_afterwards() -> anyhow::Result<()>
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_due_is_sent_however_late() -> anyhow::Result<()> {
+    let slow = |config: &mut clarion::Config| {
+        let limits = &mut config.gateway.rest.rate_limits;
+        limits.enabled = true;
+        (limits.send.limit, limits.send.window_ms) = (1, 300);
+    };
+    let cluster = Cluster::with(clarion::Topology::default(), slow).await?;
+    let operators = Operators { url: cluster.admin_url(), token: None, http: reqwest::Client::new() };
+    let host = cluster.demo().gateway.clone();
+    // Ten messages due within half a second, of which the server takes one in 300 ms.
+    let flags = ["--sockets=2", "--senders=1", "--rate=100", "--duration=0.5", "--send-rate=10", "--host", &host];
+    let report = Load::prepare(Options::read(flags)?, Some(operators), None).await?.run(|_| {}).await?;
+    assert_eq!((&report.failure, report.sends, report.deliveries), (&None, 10, 20), "{report}");
+    assert!(report.errors.contains_key("send: 429"), "{report}");
+    assert!(report.ack.max_ms > 1_500.0, "times count from when a message was due: {report}");
+    Ok(())
+}
+
 /// A monitor, and what it prints.
 struct Monitor {
     lines: Lines<BufReader<ChildStdout>>,

@@ -216,7 +216,6 @@ impl Load {
         }
         self.wait_until(start + sends.duration, &mut shown, &mut show, |_| run.enough.is_cancelled()).await;
         let (sent_for, until) = (start.elapsed(), Instant::now() + Duration::from_secs_f64(options.settle));
-        run.enough.cancel();
         run.state().until = Some(until);
         run.phase.send_replace(Phase::Settle);
         self.wait_until(until, &mut shown, &mut show, |_| {
@@ -224,7 +223,7 @@ impl Load {
             senders.is_empty()
         })
         .await;
-        // All that can still be under way are retries; they end at the same moment.
+        // What is still under way then gives up by itself.
         while senders.join_next().await.is_some() {}
         let settled = |state: &mut State| state.tally.live == all && state.checker.behind() == 0;
         self.wait_until(until + SHOW_EVERY, &mut shown, &mut show, settled).await;

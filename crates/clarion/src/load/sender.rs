@@ -37,7 +37,7 @@ struct Limit {
     retry_after: f64,
 }
 
-/// Sends all of an account's messages, or those that are due until it is enough.
+/// Sends all of an account's messages, late ones too, or those that are due until it is told that it is enough.
 pub(super) async fn send_all(run: Arc<Run>, sender: usize, sends: Sends, start: Instant) {
     let mut chance = Chance::new(run.options.seed, PURPOSE + sender as u64);
     let authorization = format!("Bot {}", run.workspace.tokens[sender]);
@@ -48,6 +48,11 @@ pub(super) async fn send_all(run: Arc<Run>, sender: usize, sends: Sends, start: 
             biased;
             () = run.enough.cancelled() => return,
             () = sleep_until(due) => {}
+        }
+        // A sender that is behind still owes what was due: only what nobody waits for any more is left out, and counted.
+        if is_late(&run, Duration::ZERO) {
+            run.state().tally.error("send: given up");
+            continue;
         }
         let channel = chance.below(run.workspace.channels.len());
         let due_us = u64::try_from(due.duration_since(run.began).as_micros()).unwrap_or(u64::MAX);

@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use futures_util::TryFutureExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-/// Most accounts that one request makes; the admin API takes no more.
-const AT_ONCE: usize = 1_000;
+/// Accounts that one request makes; the admin API takes up to 1,000.
+const AT_ONCE: usize = 250;
+/// Requests under way at a time: what waits for the disk together is made durable together.
+const REQUESTS: usize = 4;
 
 /// The operators' door.
 #[derive(Debug, Clone)]
@@ -37,31 +41,32 @@ impl Operators {
     pub(super) async fn make(&self, name: &str, channels: usize, users: usize) -> anyhow::Result<Workspace> {
         let began = Instant::now();
         let (mut ids, mut tokens) = (Vec::with_capacity(users), Vec::with_capacity(users));
-        while tokens.len() < users {
-            let count = (users - tokens.len()).min(AT_ONCE);
-            let body = json!({ "count": count, "name": "load", "label": name });
-            let answer = self.post("users/bulk", &body).await?;
+        let counts = (0..users).step_by(AT_ONCE).map(|made| (users - made).min(AT_ONCE));
+        let bodies = counts.map(|count| json!({ "count": count, "name": "load", "label": name }));
+        let answers = stream::iter(bodies).map(|body| self.clone().post("users/bulk", body));
+        let mut answers = std::pin::pin!(answers.buffered(REQUESTS));
+        while let Some(answer) = answers.next().await {
+            let answer = answer?;
             for account in answer["accounts"].as_array().context("the answer has no accounts")? {
                 ids.push(account["id"].clone());
                 tokens.push(account["token"].as_str().context("an account without a token")?.to_owned());
             }
         }
         let names: Vec<String> = (0..channels).map(|n| format!("load-{n}")).collect();
-        let guild = self.post("guilds", &json!({ "name": name, "channels": names, "members": ids })).await?;
+        let guild = self.clone().post("guilds", json!({ "name": name, "channels": names, "members": ids })).await?;
         let channels = guild["channels"].as_array().map(|all| all.iter().filter_map(id).collect()).unwrap_or_default();
         Ok(Workspace { made: id(&guild["id"]), channels, tokens, took: began.elapsed() })
     }
 
     /// Makes the tokens invalid: nobody can act for the accounts any more.
     pub(super) async fn revoke(&self, tokens: &[String]) -> anyhow::Result<()> {
-        for some in tokens.chunks(AT_ONCE) {
-            self.post("tokens/revoke", &json!({ "tokens": some })).await?;
-        }
-        Ok(())
+        let bodies: Vec<Value> = tokens.chunks(AT_ONCE).map(|some| json!({ "tokens": some })).collect();
+        let revoked = stream::iter(bodies).map(|body| self.clone().post("tokens/revoke", body).map_ok(drop));
+        revoked.buffer_unordered(REQUESTS).try_collect().await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut request = self.http.post(format!("{}/admin/v1/{path}", self.url)).json(body);
+    async fn post(self, path: &'static str, body: Value) -> anyhow::Result<Value> {
+        let mut request = self.http.post(format!("{}/admin/v1/{path}", self.url)).json(&body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
