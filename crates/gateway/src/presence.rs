@@ -39,7 +39,10 @@ pub(crate) async fn attend(instance: String, server: Peer, metrics: GatewayMetri
     let mut attempts = 0;
     loop {
         let began = Instant::now();
-        let why = once(&instance, server.clone(), &metrics, &out, attempts).await;
+        let why = tokio::select! {
+            why = once(&instance, server.clone(), &metrics, &out, attempts) => why,
+            () = out.closed() => return,
+        };
         metrics.presence_attended.set(0.0);
         if out.send(Heard::Lost).await.is_err() {
             return;
@@ -108,7 +111,6 @@ async fn once(
                 // A full queue is full of signs of life.
                 let _ = requests.try_send(v1::AttendRequest { request: Some(Request::Beat(true)) });
             }
-            () = out.closed() => return "stopping".to_owned(),
         }
     }
 }
