@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Browser } from './chromium.mjs'
 import { admin, demo, disturb, network, person } from './stage.mjs'
 
-const ALL_WITHIN = 280_000
+const ALL_WITHIN = 420_000
 /** How long the network is away. */
 const AWAY = 10_000
 
