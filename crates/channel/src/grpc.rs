@@ -64,7 +64,9 @@ impl Api {
     async fn view(&self, remote: Remote, key: Key, command: Command) -> Result<Response<v1::MessageView>, Status> {
         match self.command(remote, key, command).await? {
             Answer::Message(view) | Answer::Duplicate(view) => Ok(Response::new((&*view).into())),
-            Answer::Done | Answer::Guild(_) | Answer::User(_) => Err(Status::internal("not a message")),
+            Answer::Done | Answer::Guild(_) | Answer::User(_) | Answer::ReadState(_) => {
+                Err(Status::internal("not a message"))
+            }
         }
     }
 }
@@ -215,6 +217,36 @@ impl channel_server::Channel for Api {
         let (remote, request) = (remote(&request), request.into_inner());
         let command = Command::ChangeUser(request::user_change(request.change)?);
         self.done(remote, Key::User(UserId(request.user_id)), command).await
+    }
+
+    async fn put_read_state(
+        &self,
+        request: Request<v1::PutReadStateRequest>,
+    ) -> Result<Response<v1::ReadState>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let command = Command::PutReadState { put: request::read_state_put(request.put)?, manual: request.manual };
+        match self.command(remote, Key::User(UserId(request.user_id)), command).await? {
+            Answer::ReadState(state) => Ok(Response::new((&state).into())),
+            _ => Err(Status::internal("not a read state")),
+        }
+    }
+
+    async fn count_unread(
+        &self,
+        request: Request<v1::CountUnreadRequest>,
+    ) -> Result<Response<v1::CountUnreadResponse>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let (truth, span) = self.enter(&remote, key(request.key)?, request.channel_id).await?;
+        let (reader, read) = (UserId(request.actor_id), request::read_states(request.read)?);
+        let counting = self.reads.unread(&truth, reader, &read, request.channel_id.map(ChannelId));
+        let counted = settle(&span, counting.instrument(span.clone()).await)?;
+        let channels = counted
+            .channels
+            .iter()
+            .map(|(channel, unread)| v1::UnreadChannel { channel_id: channel.0, unread: Some(unread.into()) });
+        let gone = counted.gone.iter().map(|channel| channel.0).collect();
+        let guild_id = Some(counted.guild.0);
+        Ok(Response::new(v1::CountUnreadResponse { channels: channels.collect(), gone, guild_id }))
     }
 
     async fn authenticate(&self, request: Request<v1::AuthenticateRequest>) -> Result<Response<v1::User>, Status> {

@@ -19,13 +19,13 @@ pub(crate) mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use clarion_model::event::{Event, GuildEvent, LogEntry, Transient, UserEvent};
+use clarion_model::event::{Event, GuildEvent, LogEntry, ReadStatePut, Transient, UserEvent};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{ChannelId, MessageId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
-use clarion_model::message::{Emoji, MessageView, Nonce};
+use clarion_model::message::{Emoji, MessageView, Nonce, TraceId};
 use clarion_model::time::Timestamp;
-use clarion_model::user::{User, UserState};
+use clarion_model::user::{ReadState, User, UserState};
 use clarion_storage::{Batch, NonceRow, Tail};
 
 pub(crate) use access::Actor;
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     CreateUser(User),
     /// Change it by one event.
     ChangeUser(UserEvent),
+    /// Say how far one has read.
+    PutReadState { put: ReadStatePut, manual: bool },
 }
 
 /// A message somebody wants to send.
@@ -73,6 +75,8 @@ pub(crate) struct NewMessage {
     pub(crate) flags: u64,
     /// `None`: all that the content names.
     pub(crate) allowed_mentions: Option<AllowedMentions>,
+    /// The trace of the request.
+    pub(crate) trace_id: Option<TraceId>,
 }
 
 /// A change of a message; `None` keeps what is there.
@@ -140,6 +144,7 @@ pub(crate) enum Answer {
     Duplicate(Box<MessageView>),
     Guild(Box<GuildState>),
     User(User),
+    ReadState(ReadState),
 }
 
 /// What exists under a key.
@@ -174,7 +179,7 @@ impl Command {
     /// Whether it may be decided only when nothing else is on its way.
     pub(crate) fn is_structural(&self) -> bool {
         use Command::*;
-        matches!(self, CreateGuild(_) | ChangeGuild { .. } | CreateUser(_) | ChangeUser(_))
+        matches!(self, CreateGuild(_) | ChangeGuild { .. } | CreateUser(_) | ChangeUser(_) | PutReadState { .. })
     }
 
     /// The channel it is about.
@@ -295,6 +300,7 @@ impl Owner {
             Command::ChangeGuild { actor, change } => self.change_guild(now, actor, change, found),
             Command::CreateUser(user) => self.create_user(now, user),
             Command::ChangeUser(change) => self.change_user(now, change),
+            Command::PutReadState { put, manual } => self.put_read_state(now, put, manual),
         }
     }
 

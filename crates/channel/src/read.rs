@@ -3,6 +3,8 @@
 //! Concurrent reads of the same page share one query. Two reads are the same only if no entry was applied between them,
 //! so whoever wrote reads what they wrote.
 
+mod unread;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -35,6 +35,7 @@ impl Refusal {
     pub(crate) const UNKNOWN_ROLE: Refusal = Refusal::new(404, 10_011, "Unknown Role");
     pub(crate) const UNKNOWN_USER: Refusal = Refusal::new(404, 10_013, "Unknown User");
     pub(crate) const UNKNOWN_EMOJI: Refusal = Refusal::new(400, 10_014, "Unknown Emoji");
+    pub(crate) const NOT_FOR_BOTS: Refusal = Refusal::new(403, 20_001, "Bots cannot use this endpoint");
     pub(crate) const TOO_MANY_ROLES: Refusal = Refusal::new(400, 30_005, "Maximum number of guild roles reached (250)");
     pub(crate) const TOO_MANY_REACTIONS: Refusal =
         Refusal::new(400, 30_010, "Maximum number of reactions reached (20)");

@@ -8,3 +8,4 @@ mod messages;
 mod router;
 mod tracing;
 mod trim;
+mod unread;

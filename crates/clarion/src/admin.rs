@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use clarion_gateway::TracePages;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::{Process as Observability, Telemetry};
 use clarion_runtime::is_local_name;
@@ -57,6 +58,13 @@ impl AdminPort {
             }
         })?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Says where it shows traces, if that is an address that one can go to.
+    pub(crate) fn show_traces(&self, pages: &TracePages) {
+        if !self.address.ip().is_unspecified() {
+            pages.set(format!("http://{}/debug/traces/{{trace_id}}", self.address));
+        }
     }
 
     /// Where it listens.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clarion_gateway::{Demo, Deps};
+use clarion_gateway::{Demo, Deps, TracePages};
 use clarion_model::key::{Epoch, Slot};
 use clarion_observability::Telemetry;
 use clarion_router::Admin;
@@ -71,13 +71,15 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     }
     let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(&config.cache));
     let presence = start_presence(&mut process, &config.presence, &cache)?;
-    let (mut gateways, demo) = (Vec::new(), Demo::default());
+    let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
-        let deps = Deps { router: router.clone(), presence: presence.clone(), demo: demo.clone() };
+        let (router, presence) = (router.clone(), presence.clone());
+        let deps = Deps { router, presence, demo: demo.clone(), trace_pages: trace_pages.clone() };
         gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
+    admin_port.show_traces(&trace_pages);
     let presence = config.presence.clone();
     Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, presence, cache, demo })
 }

@@ -12,6 +12,7 @@ mod guild;
 mod member;
 mod message;
 mod presence;
+mod read_state;
 mod role;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub(crate) use guild::{CreatedGuild, Guild, PartialGuild, UnavailableGuild};
 pub(crate) use member::{Member, MemberOf};
 pub(crate) use message::{Emoji, Message, Shown};
 pub(crate) use presence::Presence;
+pub(crate) use read_state::{ReadState, UnreadState};
 pub(crate) use role::Role;
 pub(crate) use user::{Me, User};
 

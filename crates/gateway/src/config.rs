@@ -8,6 +8,7 @@ use clarion_runtime::Listen;
 use serde::{Deserialize, Serialize};
 
 use crate::rest::RestConfig;
+use crate::trace_pages;
 
 /// Settings of a gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Config {
     pub rpc: Listen,
     /// The socket URL that clients are given, such as `wss://chat.example`. Without it, the host they asked.
     pub public_url: Option<String>,
+    /// Where people find the page of a trace, with `{trace_id}` in it, such as `http://jaeger:16686/trace/{trace_id}`.
+    /// Without it, the admin port of the same process.
+    pub trace_url: Option<String>,
     /// Threads that own sessions and write to sockets.
     pub shards: usize,
     /// Most open connections, sockets and API requests together. More wait to be accepted.
@@ -83,6 +87,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             rpc: Listen::default(),
             public_url: None,
+            trace_url: None,
             shards: 2,
             max_connections: 15_000,
             heartbeat_interval_ms: 41_250,
@@ -130,6 +135,11 @@ impl Config {
                 bail!("gateway.{setting} is 0: no session could begin");
             }
         }
+        if let Some(url) = &self.trace_url
+            && !url.contains(trace_pages::PLACE)
+        {
+            bail!("gateway.trace_url is {url}: it must have {} in it", trace_pages::PLACE);
+        }
         Ok(())
     }
 
@@ -163,5 +173,13 @@ mod tests {
         shut.admission.concurrency = 0;
         let said = shut.check().expect_err("refused").to_string();
         assert!(said.contains("gateway.admission.concurrency"), "{said}");
+    }
+
+    #[test]
+    fn a_trace_url_says_where_the_id_goes() {
+        let with = |url: &str| Config { trace_url: Some(url.into()), ..Config::default() };
+        assert!(with("http://jaeger:16686/trace/{trace_id}").check().is_ok());
+        let said = with("http://jaeger:16686/trace/").check().expect_err("refused").to_string();
+        assert!(said.contains("trace_url") && said.contains("{trace_id}"), "{said}");
     }
 }

@@ -17,11 +17,13 @@ mod multipart;
 mod operation;
 mod origin;
 mod reaction;
+mod read_state;
 mod refusal;
 mod role;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod upload;
 mod user;
 
@@ -37,12 +39,16 @@ use crate::accounts::Accounts;
 use crate::demo::Demo;
 use crate::directory::Directory;
 use crate::starts::Starts;
+use crate::trace_pages::TracePages;
 pub use config::{RateLimits, RestConfig};
 pub(crate) use limits::Limits;
 pub(crate) use origin::{ClientAddress, address, host};
 
 /// Under what the operations are found. Libraries differ in the version they ask for.
 const PREFIXES: [&str; 3] = ["/api/v10", "/api/v9", "/api"];
+
+/// Under what the operations are found that are Clarion's own.
+const EXTENSIONS: &str = "/api/x";
 
 /// What the API works with.
 pub(crate) struct State {
@@ -55,6 +61,7 @@ pub(crate) struct State {
     pub(crate) entry: Entry,
     /// Where only this machine can ask.
     pub(crate) demo: Option<Demo>,
+    pub(crate) trace_pages: TracePages,
 }
 
 /// How sockets are opened, for those who ask.
@@ -86,6 +93,9 @@ pub(crate) fn router(state: State) -> Router {
         for prefix in PREFIXES {
             router = router.route(&format!("{prefix}{}", operation.path), route(&shared, operation));
         }
+    }
+    for operation in operation::EXTENSIONS {
+        router = router.route(&format!("{EXTENSIONS}{}", operation.path), route(&shared, operation));
     }
     let (unknown, not_allowed) = (shared.clone(), shared);
     router

@@ -36,6 +36,7 @@ use crate::grpc::Operators;
 use crate::hub::{self, Hub};
 use crate::session_id::gateway_number;
 use crate::starts::Starts;
+use crate::trace_pages::TracePages;
 use crate::{membership, presence, rest, shard, upgrade, web};
 use accept::Peer;
 
@@ -51,6 +52,8 @@ pub struct Deps {
     pub presence: Address,
     /// The demo workspace, once there is one; shown to this machine alone.
     pub demo: Demo,
+    /// Where traces are shown, unless the settings say so.
+    pub trace_pages: TracePages,
 }
 
 /// A bound gateway.
@@ -113,6 +116,7 @@ impl Server {
             config: config.rest.clone(),
             limits: limits.clone(),
             demo: is_local(&config, &listener).then_some(deps.demo),
+            trace_pages: config.trace_url.clone().map_or(deps.trace_pages, TracePages::at),
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
         let (hears, heard) = mpsc::channel(PRESENCES);

@@ -5,7 +5,7 @@ use crate::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use crate::key::{Key, Position};
 use crate::message::{Emoji, MessageView};
 use crate::time::Timestamp;
-use crate::user::{TokenHash, TokenRecord, User};
+use crate::user::{ReadState, TokenHash, TokenRecord, User};
 
 /// A change of a guild or of a channel between people. The `Put` events create or replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,35 @@ pub enum UserEvent {
     GuildJoined(GuildId),
     /// The account lists a guild no longer.
     GuildLeft(GuildId),
+    /// The person has read so far in a channel, or marked it unread from there on.
+    ReadStatePut(ReadStatePut),
+    /// What was read of a channel is forgotten: the channel is gone, or the account has read in too many.
+    ReadStateDrop {
+        /// Where.
+        channel_id: ChannelId,
+        /// The guild of the channel, if it has one.
+        guild_id: Option<GuildId>,
+    },
+}
+
+/// A read state with what was unread when it was put, so that every device is told the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadStatePut {
+    /// The state.
+    pub state: ReadState,
+    /// What was unread behind it.
+    pub unread: Unread,
+}
+
+/// What is unread in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unread {
+    /// Messages of others, at most [`crate::limits::UNREAD`]; so many mean "so many or more".
+    pub messages: u32,
+    /// Those among them that mention the reader: by name, by a role, or with everyone.
+    pub mentions: u32,
+    /// The newest message that was looked at; later ones are not counted.
+    pub last_message_id: Option<MessageId>,
 }
 
 /// A logged event.

@@ -33,6 +33,10 @@ pub const PRESENCE_LISTED: usize = 250;
 pub const CHANNELS_PER_GUILD: usize = 500;
 /// Most roles of a guild.
 pub const ROLES_PER_GUILD: usize = 250;
+/// Most unread messages that are counted in a channel.
+pub const UNREAD: usize = 100;
+/// Most channels of which an account remembers how far it has read. Beyond it, the one read the longest ago is forgotten.
+pub const READ_STATES: usize = 2_000;
 /// How long a nonce is remembered.
 pub const NONCE_TTL: std::time::Duration = std::time::Duration::from_secs(600);
 /// Most entries a log keeps when they are older than [`LOG_AGE`].

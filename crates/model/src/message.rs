@@ -1,5 +1,7 @@
 //! Messages, reactions, and pages of history.
 
+use std::fmt;
+
 use crate::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use crate::time::Timestamp;
 use crate::user::User;
@@ -37,6 +39,24 @@ pub struct Message {
     pub flags: u64,
     /// The nonce the author gave; shown to the author alone.
     pub nonce: Option<Nonce>,
+    /// The trace of the request that made it, when there was one. For operators; no part of the API's message.
+    pub trace_id: Option<TraceId>,
+}
+
+/// The id of a W3C trace; shown as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(pub [u8; 16]);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TraceId({self})")
+    }
 }
 
 /// A client's own mark of a message, by which a retry is recognised. Keeps whether it was a number.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::UserEvent;
-use crate::id::{GuildId, UserId};
+use crate::id::{ChannelId, GuildId, MessageId, UserId};
 use crate::time::Timestamp;
 
 /// An account as others see it.
@@ -32,6 +32,17 @@ pub struct TokenRecord {
     pub issued_at: Timestamp,
 }
 
+/// How far a person has read in a channel, on whichever device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadState {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// The guild of the channel, if it has one. Who leaves it loses what they had read there.
+    pub guild_id: Option<GuildId>,
+    /// Up to and including this message; zero: nothing is read. The message need not be there.
+    pub last_read_id: MessageId,
+}
+
 /// Everything under a user's key. The owner's truth and every follower's replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserState {
@@ -41,6 +52,8 @@ pub struct UserState {
     pub tokens: BTreeMap<TokenHash, TokenRecord>,
     /// The guilds the account lists.
     pub guilds: BTreeSet<GuildId>,
+    /// How far the person has read; a channel that is not here was never read. Bots have none.
+    pub read_states: BTreeMap<ChannelId, ReadState>,
 }
 
 impl std::fmt::Debug for TokenHash {
@@ -53,7 +66,7 @@ impl std::fmt::Debug for TokenHash {
 impl UserState {
     /// A new account without tokens and guilds.
     pub fn new(user: User) -> Self {
-        Self { user, tokens: BTreeMap::new(), guilds: BTreeSet::new() }
+        Self { user, tokens: BTreeMap::new(), guilds: BTreeSet::new(), read_states: BTreeMap::new() }
     }
 
     /// Applies an event of the user's log.
@@ -71,6 +84,13 @@ impl UserState {
             }
             UserEvent::GuildLeft(id) => {
                 self.guilds.remove(id);
+                self.read_states.retain(|_, state| state.guild_id != Some(*id));
+            }
+            UserEvent::ReadStatePut(put) => {
+                self.read_states.insert(put.state.channel_id, put.state);
+            }
+            UserEvent::ReadStateDrop { channel_id, .. } => {
+                self.read_states.remove(channel_id);
             }
         }
     }

@@ -93,6 +93,11 @@ impl TraceContext {
         self.exists().then(|| self.0.trace_id().to_string())
     }
 
+    /// The trace's id as it is kept.
+    pub fn trace_id_bytes(&self) -> Option<[u8; 16]> {
+        self.exists().then(|| self.0.trace_id().to_bytes())
+    }
+
     /// The span's id in 16 hex digits.
     pub fn span_id(&self) -> Option<String> {
         self.exists().then(|| self.0.span_id().to_string())

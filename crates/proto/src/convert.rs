@@ -8,6 +8,7 @@ mod guild;
 mod key;
 mod message;
 mod presence;
+mod read_state;
 mod user;
 
 pub use user::user_state;

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, Transient, UserEvent};
+use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, ReadStatePut, Transient, Unread, UserEvent};
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
-use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction};
+use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction, TraceId};
 use clarion_model::permission::Permissions;
 use clarion_model::presence::{Activity, Devices, Presence, Status};
 use clarion_model::time::Timestamp;
-use clarion_model::user::{TokenHash, TokenRecord, User, UserState};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, User, UserState};
 use clarion_proto::convert::{Invalid, user_state};
 use clarion_proto::v1;
 use proptest::collection::{btree_set, vec};
@@ -55,12 +55,31 @@ fn token() -> impl Strategy<Value = (TokenHash, TokenRecord)> {
         .prop_map(|(hash, label, issued_at)| (TokenHash(hash), TokenRecord { label, issued_at }))
 }
 
-fn account() -> impl Strategy<Value = UserState> {
-    (user(), vec(token(), 0..3), btree_set(id(), 0..3)).prop_map(|(user, tokens, guilds)| UserState {
-        user,
-        tokens: tokens.into_iter().collect(),
-        guilds: guilds.into_iter().map(GuildId).collect::<BTreeSet<_>>(),
+fn read_state() -> impl Strategy<Value = ReadState> {
+    (id(), of(id()), any::<u64>()).prop_map(|(channel, guild, last)| ReadState {
+        channel_id: ChannelId(channel),
+        guild_id: guild.map(GuildId),
+        last_read_id: MessageId(last),
     })
+}
+
+fn unread() -> impl Strategy<Value = Unread> {
+    (any::<u32>(), any::<u32>(), of(id())).prop_map(|(messages, mentions, last)| Unread {
+        messages,
+        mentions,
+        last_message_id: last.map(MessageId),
+    })
+}
+
+fn account() -> impl Strategy<Value = UserState> {
+    (user(), vec(token(), 0..3), btree_set(id(), 0..3), vec(read_state(), 0..3)).prop_map(
+        |(user, tokens, guilds, reads)| UserState {
+            user,
+            tokens: tokens.into_iter().collect(),
+            guilds: guilds.into_iter().map(GuildId).collect::<BTreeSet<_>>(),
+            read_states: reads.into_iter().map(|state| (state.channel_id, state)).collect(),
+        },
+    )
 }
 
 fn guild() -> impl Strategy<Value = Guild> {
@@ -141,12 +160,20 @@ fn nonce() -> impl Strategy<Value = Nonce> {
 
 fn message() -> impl Strategy<Value = Message> {
     let who = (id(), id(), of(id()), user(), text(), at(), of(at()));
-    let what =
-        (any::<bool>(), any::<bool>(), vec(user(), 0..2), vec(id(), 0..2), of(id()), text(), any::<u64>(), of(nonce()));
+    let what = (
+        any::<bool>(),
+        any::<bool>(),
+        vec(user(), 0..2),
+        vec(id(), 0..2),
+        of(id()),
+        text(),
+        any::<u64>(),
+        (of(nonce()), of(any::<[u8; 16]>())),
+    );
     (who, what).prop_map(
         |(
             (id, channel, guild, author, content, at, edited_at),
-            (tts, mention_everyone, mentions, roles, reply_to, embeds_json, flags, nonce),
+            (tts, mention_everyone, mentions, roles, reply_to, embeds_json, flags, (nonce, trace)),
         )| Message {
             id: MessageId(id),
             channel_id: ChannelId(channel),
@@ -163,6 +190,7 @@ fn message() -> impl Strategy<Value = Message> {
             embeds_json,
             flags,
             nonce,
+            trace_id: trace.map(TraceId),
         },
     )
 }
@@ -252,6 +280,11 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
         token().prop_map(|(hash, _)| UserEvent::TokenRevoked { hash }),
         id().prop_map(|id| UserEvent::GuildJoined(GuildId(id))),
         id().prop_map(|id| UserEvent::GuildLeft(GuildId(id))),
+        (read_state(), unread()).prop_map(|(state, unread)| UserEvent::ReadStatePut(ReadStatePut { state, unread })),
+        (id(), of(id())).prop_map(|(channel, guild)| UserEvent::ReadStateDrop {
+            channel_id: ChannelId(channel),
+            guild_id: guild.map(GuildId),
+        }),
     ]
 }
 
@@ -308,6 +341,7 @@ round_trips! {
     reactions: reaction() => v1::Reaction, Reaction;
     views: view() => v1::MessageView, MessageView;
     reaction_changes: change() => v1::ReactionChange, ReactionChange;
+    read_states: read_state() => v1::ReadState, ReadState;
     presences: presence() => v1::Presence, Presence;
     events: event() => v1::Event, Event;
     entries: entry() => v1::LogEntry, LogEntry;
@@ -365,6 +399,10 @@ fn what_is_missing_is_named() {
     assert_eq!(refused::<_, Presence>(odd), "presence.devices.mobile");
     assert_eq!(refused::<_, MessageView>(v1::MessageView::default()), "message_view.message");
     assert_eq!(refused::<_, Event>(v1::Event::default()), "event.event");
+    assert_eq!(refused::<_, ReadState>(v1::ReadState::default()), "read_state.channel_id");
+    let author = Some(v1::User { id: 1, ..Default::default() });
+    let odd = v1::Message { id: 1, channel_id: 1, author, trace_id: Some(vec![0; 15].into()), ..Default::default() };
+    assert_eq!(refused::<_, Message>(odd), "message.trace_id");
     assert_eq!(refused::<_, LogEntry>(v1::LogEntry::default()), "log_entry.key");
     assert_eq!(refused::<_, Transient>(v1::Transient::default()), "transient.event");
 }

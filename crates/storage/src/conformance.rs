@@ -21,7 +21,7 @@ use clarion_model::event::{Event, GuildEvent, LogEntry};
 use clarion_model::guild::{Channel, ChannelKind, Guild};
 use clarion_model::id::{self, ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
-use clarion_model::message::{Message, MessageView};
+use clarion_model::message::{Message, MessageView, TraceId};
 use clarion_model::time::Timestamp;
 use clarion_model::user::User;
 
@@ -176,6 +176,7 @@ fn message(channel_id: ChannelId, id: MessageId, content: &str) -> Message {
         embeds_json: String::new(),
         flags: 0,
         nonce: None,
+        trace_id: Some(TraceId([7; 16])),
     }
 }
 

@@ -7,7 +7,7 @@ use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, UserEven
 use clarion_model::guild::{Channel, Guild, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::message::Message;
-use clarion_model::user::{TokenHash, TokenRecord, User};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, User};
 
 /// A row that comes, changes or goes. Rows of guilds and of channels between people lie under the entry's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,13 +62,24 @@ pub(crate) enum Row<'a> {
     PutListing(GuildId),
     /// A guild that the account lists no longer.
     DeleteListing(GuildId),
+    /// How far the person has read in a channel.
+    PutReadState(&'a ReadState),
+    /// That is forgotten.
+    DeleteReadState {
+        /// The guild of the channel, if it has one.
+        guild: Option<GuildId>,
+        /// Where.
+        channel: ChannelId,
+    },
+    /// It is forgotten for all channels of a guild.
+    DeleteReadStates(GuildId),
 }
 
 /// The rows of an entry, in the order in which they are to be applied.
 pub(crate) fn rows(entry: &LogEntry) -> Vec<Row<'_>> {
     match &entry.event {
         Event::Guild(event) => of_guild(event),
-        Event::User(event) => vec![of_user(event)],
+        Event::User(event) => of_user(event),
     }
 }
 
@@ -100,12 +111,16 @@ fn of_guild(event: &GuildEvent) -> Vec<Row<'_>> {
     }
 }
 
-fn of_user(event: &UserEvent) -> Row<'_> {
-    match event {
+fn of_user(event: &UserEvent) -> Vec<Row<'_>> {
+    vec![match event {
         UserEvent::Put(user) => Row::PutUser(user),
         UserEvent::TokenIssued { hash, record } => Row::PutToken(hash, record),
         UserEvent::TokenRevoked { hash } => Row::DeleteToken(hash),
         UserEvent::GuildJoined(id) => Row::PutListing(*id),
-        UserEvent::GuildLeft(id) => Row::DeleteListing(*id),
-    }
+        UserEvent::GuildLeft(id) => return vec![Row::DeleteListing(*id), Row::DeleteReadStates(*id)],
+        UserEvent::ReadStatePut(put) => Row::PutReadState(&put.state),
+        UserEvent::ReadStateDrop { channel_id, guild_id } => {
+            Row::DeleteReadState { guild: *guild_id, channel: *channel_id }
+        }
+    }]
 }

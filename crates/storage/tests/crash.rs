@@ -63,6 +63,7 @@ fn batch(n: u64, epoch: Epoch, offset: u64, id: MessageId) -> Batch {
         embeds_json: String::new(),
         flags: 0,
         nonce: Some(nonce.clone()),
+        trace_id: None,
     };
     let view = MessageView { message, reactions: Vec::new(), referenced: None };
     let entry = LogEntry {

@@ -13,7 +13,7 @@ pub(super) fn is_needed(command: &Command) -> bool {
         Command::CreateMessage(new) => new.reply_to.is_some() || (new.enforce_nonce && new.nonce.is_some()),
         Command::EditMessage(_) | Command::DeleteMessage { .. } | Command::React(_) => true,
         Command::CreateGuild(_) | Command::ChangeGuild { .. } => true,
-        Command::Type { .. } | Command::CreateUser(_) | Command::ChangeUser(_) => false,
+        Command::Type { .. } | Command::CreateUser(_) | Command::ChangeUser(_) | Command::PutReadState { .. } => false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use clarion_model::event::{Event, GuildEvent, LogEntry};
 use clarion_model::id::ChannelId;
 use clarion_model::key::Position;
+use clarion_model::message::TraceId;
 use clarion_observability::metric::{ChannelSize, DuplicateReason};
 use clarion_observability::{Fields, Instrument, Span, TraceContext, log, span};
 use clarion_storage::{CommitError, ReadError};
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Ask, End, Reply, find, load};
 use crate::follow::entry as entry_frame;
 use crate::keys::Failure;
-use crate::owner::{Answer, Found, Outcome, Proposal};
+use crate::owner::{Answer, Command, Found, Outcome, Proposal};
 
 /// A batch on its way, and who waits for it.
 pub(super) struct InFlight {
@@ -79,8 +80,11 @@ impl Actor {
             self.held_back = Some((ask, found));
             return;
         }
-        let Ask { command, span, reply, waits } = *ask;
+        let Ask { mut command, span, reply, waits } = *ask;
         drop(waits);
+        if let Command::CreateMessage(new) = &mut command {
+            new.trace_id = TraceContext::of(&span).trace_id_bytes().map(TraceId);
+        }
         let channel = command.channel().unwrap_or(ChannelId(self.start.key.parts().1));
         let now = self.start.keys.now();
         let metrics = self.start.keys.metrics();

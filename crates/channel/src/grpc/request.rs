@@ -1,11 +1,13 @@
 //! Requests as commands.
 
-use clarion_model::event::{Event, GuildEvent, UserEvent};
+use std::collections::BTreeMap;
+
+use clarion_model::event::{Event, GuildEvent, ReadStatePut, UserEvent};
 use clarion_model::guild::GuildState;
 use clarion_model::id::{ChannelId, MessageId, RoleId, UserId};
 use clarion_model::key::Key;
 use clarion_model::message::{Anchor, Emoji, Nonce};
-use clarion_model::user::User;
+use clarion_model::user::{ReadState, User};
 use clarion_proto::convert::Invalid;
 use clarion_proto::v1::{self, list_messages_request};
 use tonic::Status;
@@ -50,6 +52,19 @@ pub(super) fn user_change(change: Option<v1::Event>) -> Result<UserEvent, Status
     }
 }
 
+pub(super) fn read_state_put(put: Option<v1::ReadStatePut>) -> Result<ReadStatePut, Status> {
+    part(put, "put")
+}
+
+/// How far somebody has read, by channel.
+pub(super) fn read_states(states: Vec<v1::ReadState>) -> Result<BTreeMap<ChannelId, MessageId>, Status> {
+    let states = states.into_iter().map(|state| {
+        let state = ReadState::try_from(state)?;
+        Ok((state.channel_id, state.last_read_id))
+    });
+    states.collect::<Result<_, _>>().map_err(|error| invalid(&error))
+}
+
 pub(super) fn anchor(anchor: Option<list_messages_request::Anchor>) -> Anchor {
     use list_messages_request::Anchor as Wire;
     match anchor {
@@ -74,6 +89,8 @@ pub(super) fn create_message(request: v1::CreateMessageRequest) -> Result<Comman
         embeds_json: request.embeds_json,
         flags: request.flags,
         allowed_mentions: request.allowed_mentions.map(allowed_mentions),
+        // Known when the command is at its turn.
+        trace_id: None,
     }))
 }
 

@@ -58,6 +58,7 @@ impl Owner {
             embeds_json: new.embeds_json,
             flags: new.flags & SENDER_FLAGS,
             nonce: new.nonce.clone(),
+            trace_id: new.trace_id,
         };
         let view = MessageView { message, reactions: Vec::new(), referenced: referenced.map(Box::new) };
         self.recent.touch(new.channel_id, id, Some(&view));

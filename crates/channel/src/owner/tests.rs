@@ -124,6 +124,7 @@ pub(crate) fn message(author: UserId, content: &str) -> NewMessage {
         embeds_json: String::new(),
         flags: 0,
         allowed_mentions: None,
+        trace_id: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! One message sent is one trace.
 
+use clarion_model::id::MessageId;
 use clarion_observability::TraceContext;
+use clarion_proto::v1;
 
 use super::bench::*;
 use crate::Config;
-use crate::owner::tests::{ANN, STRANGER};
+use crate::owner::tests::{ANN, STRANGER, TEXT};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_one_trace_to_the_follower() {
@@ -15,7 +17,7 @@ async fn a_message_is_one_trace_to_the_follower() {
     let mut request = tonic::Request::new(create(ANN, "hi"));
     let parent = format!("00-{trace}-b7ad6b7169203331-01");
     request.metadata_mut().insert("traceparent", parent.parse().unwrap());
-    client.create_message(request).await.unwrap();
+    let view = client.create_message(request).await.unwrap().into_inner();
     let entry = gateway.entries(1).await.remove(0);
     let spans = bench
         .capture
@@ -31,7 +33,21 @@ async fn a_message_is_one_trace_to_the_follower() {
     assert_eq!(fanout.attribute("recipient_count").as_deref(), Some("1"));
     let told = TraceContext::parse(&entry.traceparent).unwrap();
     assert_eq!((told.trace_id().unwrap(), told.span_id().unwrap()), (trace.to_owned(), fanout.span_id.to_string()));
-    let kept = TraceContext::parse(&bench.log().await.last().unwrap().traceparent).unwrap();
+    // It is kept with the message, whoever edits it.
+    let id = view.message.unwrap().id;
+    let edit = v1::EditMessageRequest {
+        key: Some(KEY.into()),
+        channel_id: TEXT.0,
+        message_id: id,
+        editor_id: ANN.0,
+        content: Some("changed".into()),
+        ..v1::EditMessageRequest::default()
+    };
+    client.edit_message(edit).await.unwrap();
+    let stored = bench.store.stores().messages.get(TEXT, MessageId(id)).await.unwrap().unwrap().message;
+    assert_eq!((stored.trace_id.unwrap().to_string().as_str(), stored.content.as_str()), (trace, "changed"));
+    let log = bench.log().await;
+    let kept = TraceContext::parse(&log[log.len() - 2].traceparent).unwrap();
     assert_eq!(kept.span_id().unwrap(), process.span_id.to_string());
 }
 

@@ -1,7 +1,7 @@
 //! The dispatches: what happened, as sockets are told. Each is encoded once and shared by all who get the same.
 
 use bytes::Bytes;
-use clarion_model::event::ReactionChange;
+use clarion_model::event::{ReactionChange, ReadStatePut};
 use clarion_model::guild::{Channel as GuildChannel, GuildState, Member as Membership, Role as GuildRole};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::message::MessageView;
@@ -11,8 +11,8 @@ use clarion_model::user::User as Account;
 use serde::Serialize;
 
 use super::{
-    Channel, CreatedGuild, Emoji, Guild, Id, Me, Member, MemberOf, Message, PartialApplication, Presence, Role, Shown,
-    UnavailableGuild, User, write,
+    Channel, CreatedGuild, Emoji, Guild, Id, Me, Member, MemberOf, Message, PartialApplication, Presence, ReadState,
+    Role, Shown, UnavailableGuild, UnreadState, User, write,
 };
 use crate::frame::Dispatch;
 
@@ -25,6 +25,8 @@ pub(crate) struct Ready<'a> {
     /// The guilds that GUILD_CREATE will follow for.
     pub(crate) guilds: &'a [GuildId],
     pub(crate) shard: (u32, u32),
+    /// How far the person has read; bots are told nothing of it.
+    pub(crate) read_states: Option<Vec<ReadState>>,
     /// The instance that serves the session.
     pub(crate) instance: &'a str,
 }
@@ -72,6 +74,8 @@ pub(crate) fn ready(ready: &Ready<'_>) -> Dispatch {
         geo_ordered_rtc_regions: [(); 0],
         application: PartialApplication,
         shard: (u32, u32),
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read_states: Option<&'a [ReadState]>,
         _trace: [&'a str; 1],
     }
     #[derive(Serialize)]
@@ -90,9 +94,16 @@ pub(crate) fn ready(ready: &Ready<'_>) -> Dispatch {
         geo_ordered_rtc_regions: [],
         application: ready.user.into(),
         shard: ready.shard,
+        read_states: ready.read_states.as_deref(),
         _trace: [ready.instance],
     };
     dispatch("READY", &d)
+}
+
+/// The person has read so far, on one of their devices. An extension: not for bots.
+pub(crate) fn read_state_update(put: &ReadStatePut) -> Dispatch {
+    let state = &put.state;
+    dispatch("READ_STATE_UPDATE", &UnreadState::new(state.channel_id, Some(state.last_read_id), &put.unread))
 }
 
 pub(crate) fn user_update(user: &Account) -> Dispatch {

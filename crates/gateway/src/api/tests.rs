@@ -8,7 +8,7 @@ use clarion_model::guild::{
     Role as GuildRole,
 };
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
-use clarion_model::message::{Emoji as Sign, Message as Said, MessageView, Nonce, Reaction};
+use clarion_model::message::{Emoji as Sign, Message as Said, MessageView, Nonce, Reaction, TraceId};
 use clarion_model::permission::Permissions;
 use clarion_model::presence::{Activity, Device, Devices, Presence as Doing, Status};
 use clarion_model::time::Timestamp;
@@ -85,6 +85,7 @@ fn said(id: MessageId) -> MessageView {
         embeds_json: r#"[{"type":"rich","title":"t"}]"#.into(),
         flags: 0,
         nonce: Some(Nonce::Number(123)),
+        trace_id: Some(TraceId([0xab; 16])),
     };
     MessageView { message, reactions: Vec::new(), referenced: None }
 }
@@ -331,6 +332,7 @@ fn a_session_begins() {
         resume_gateway_url: "ws://host",
         guilds: &[GUILD],
         shard: (0, 1),
+        read_states: None,
         instance: "gateway-0",
     };
     let (name, d) = read(&dispatch::ready(&ready));

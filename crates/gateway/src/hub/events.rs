@@ -175,7 +175,13 @@ impl Hub {
                     self.push(seat, vec![dispatch::user_update(user)]).await;
                 }
             }
-            UserEvent::TokenIssued { .. } => {}
+            UserEvent::ReadStatePut(put) if !state.user.bot => {
+                let dispatch = dispatch::read_state_update(put);
+                for seat in sessions {
+                    self.push(seat, vec![dispatch.clone()]).await;
+                }
+            }
+            UserEvent::TokenIssued { .. } | UserEvent::ReadStatePut(_) | UserEvent::ReadStateDrop { .. } => {}
             UserEvent::TokenRevoked { hash } => {
                 entry.revoke(*hash);
                 self.accounts.revoked(hash);

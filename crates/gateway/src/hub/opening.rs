@@ -13,6 +13,7 @@ use super::guild::GuildEntry;
 use super::seats::Occupant;
 use super::user::Wanted;
 use super::{Hub, OpenRequest, Opened, Phase, Seat, members};
+use crate::api::ReadState;
 use crate::api::dispatch::{self, Ready};
 use crate::conversation::MembersRequest;
 use crate::session_id::{CHANCE, Place};
@@ -54,6 +55,7 @@ impl Hub {
         let on_shard = |id: &GuildId| is_on_shard(*id, request.shard);
         let guilds: Vec<GuildId> = state.guilds.iter().copied().filter(on_shard).collect();
         let account = state.user.clone();
+        let read_states = (!account.bot).then(|| state.read_states.values().map(ReadState::from).collect());
         let Some(seat) = self.seats.next() else { return };
         let place = Place { gateway: self.number, shard: seat.shard, seat: seat.seat };
         let identity = Arc::new(Identity {
@@ -84,6 +86,7 @@ impl Hub {
             resume_gateway_url: &request.resume_url,
             guilds: &guilds,
             shard: request.shard,
+            read_states,
             instance: &self.instance,
         })];
         for guild in guilds {

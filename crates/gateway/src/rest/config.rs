@@ -35,6 +35,8 @@ pub struct RateLimits {
     pub edit: RateLimit,
     /// Adding and removing reactions.
     pub react: RateLimit,
+    /// Saying how far one has read, in all channels together.
+    pub read: RateLimit,
     /// Every other operation.
     pub other: RateLimit,
     /// Requests without an account, by address.
@@ -65,6 +67,7 @@ impl Default for RateLimits {
             send: limit(5, 5_000),
             edit: limit(5, 5_000),
             react: limit(4, 1_000),
+            read: limit(20, 10_000),
             other: limit(50, 10_000),
             open: limit(100, 10_000),
             invalid: limit(500, 600_000),

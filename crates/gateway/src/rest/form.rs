@@ -136,6 +136,12 @@ impl Form {
         id
     }
 
+    /// An id behind which something begins; zero is before everything.
+    pub(super) fn place(&mut self, field: &str) -> Option<u64> {
+        let zero = self.fields.get(field).is_some_and(|value| *value == 0 || value == "0");
+        if zero { Some(0) } else { self.id(field) }
+    }
+
     /// A list of ids.
     pub(super) fn ids(&mut self, field: &str) -> Option<Vec<u64>> {
         let values = self.list(field)?;

@@ -80,6 +80,7 @@ impl Limits {
             *counted = Counted { standing: global, bucket: GLOBAL_BUCKET };
             return within(global, true, RateScope::Global);
         }
+        let major = if operation.class == Class::Read { 0 } else { major };
         let bucket = Bucket { caller, name: operation.name, major };
         *counted = Counted { standing: self.take(now, bucket, self.of(operation.class)), bucket: operation.name };
         let scope = if major == 0 { RateScope::Route } else { RateScope::Channel };
@@ -117,6 +118,7 @@ impl Limits {
             Class::Send => self.config.send,
             Class::Edit => self.config.edit,
             Class::React => self.config.react,
+            Class::Read => self.config.read,
             Class::Other => self.config.other,
         }
     }

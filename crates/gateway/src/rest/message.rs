@@ -42,14 +42,19 @@ pub(super) async fn list(call: Call) -> Answered {
 }
 
 pub(super) async fn get(call: Call) -> Answered {
-    let (channel, message) = place(&call)?;
+    show(&call, read(&call).await?)
+}
+
+/// The message that a path names, if the caller may read it.
+pub(super) async fn read(call: &Call) -> Result<v1::MessageView, Refusal> {
+    let (channel, message) = place(call)?;
     let actor_id = call.user_id().0;
     let answer = call.ask(Target::Channel(channel), move |mut client, key| {
         let request =
             v1::GetMessageRequest { key: Some(key.into()), channel_id: channel.0, message_id: message.0, actor_id };
         Box::pin(async move { client.get_message(request).await })
     });
-    show(&call, answer.await?)
+    answer.await
 }
 
 pub(super) async fn create(call: Call) -> Answered {

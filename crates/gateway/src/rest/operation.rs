@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{channel, demo, entry, guild, message, reaction, role, user};
+use super::{channel, demo, entry, guild, message, reaction, read_state, role, trace, user};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -26,6 +26,8 @@ pub(super) enum Class {
     Send,
     Edit,
     React,
+    /// Counted by user alone: one person reads in one channel at a time.
+    Read,
     Other,
 }
 
@@ -51,6 +53,28 @@ macro_rules! operation {
         }
     };
 }
+
+/// The same, of an operation that is Clarion's own.
+macro_rules! extension {
+    ($class:ident $method:literal $path:literal $name:literal => $handler:path) => {
+        Operation {
+            name: $name,
+            method: $method,
+            path: $path,
+            template: concat!("/api/x", $path),
+            endpoint: concat!($method, " /api/x", $path),
+            class: Class::$class,
+            handler: Handler::Known(|call| Box::pin($handler(call))),
+        }
+    };
+}
+
+/// What the API has beside those of [`ALL`]. No library asks for it.
+pub(super) const EXTENSIONS: &[Operation] = &[
+    extension!(Other "GET" "/users/@me/read-states" "read_states_list" => read_state::list),
+    extension!(Read "PUT" "/users/@me/read-states/{channel}" "read_state_put" => read_state::put),
+    extension!(Other "GET" "/channels/{channel}/messages/{message}/trace" "message_trace_get" => trace::get),
+];
 
 /// All of them.
 pub(super) const ALL: &[Operation] = &[

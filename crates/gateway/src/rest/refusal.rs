@@ -54,10 +54,13 @@ impl Refusal {
         Self::plain(StatusCode::BAD_REQUEST, 50_109, "The request body contains invalid JSON.");
     pub(super) const UNKNOWN_CHANNEL: Self = Self::plain(StatusCode::NOT_FOUND, 10_003, "Unknown Channel");
     pub(super) const UNKNOWN_MEMBER: Self = Self::plain(StatusCode::NOT_FOUND, 10_007, "Unknown Member");
+    pub(super) const UNKNOWN_MESSAGE: Self = Self::plain(StatusCode::NOT_FOUND, 10_008, "Unknown Message");
     pub(super) const UNKNOWN_OVERWRITE: Self = Self::plain(StatusCode::NOT_FOUND, 10_009, "Unknown Overwrite");
     pub(super) const UNKNOWN_ROLE: Self = Self::plain(StatusCode::NOT_FOUND, 10_011, "Unknown Role");
     pub(super) const UNKNOWN_EMOJI: Self = Self::plain(StatusCode::BAD_REQUEST, 10_014, "Unknown Emoji");
     pub(super) const MISSING_ACCESS: Self = Self::plain(StatusCode::FORBIDDEN, 50_001, "Missing Access");
+    pub(super) const NOT_FOR_BOTS: Self = Self::plain(StatusCode::FORBIDDEN, 20_001, "Bots cannot use this endpoint");
+    pub(super) const UNKNOWN_TRACE: Self = Self::plain(StatusCode::NOT_FOUND, 0, "No trace of this message is known");
     pub(super) const EMPTY_MESSAGE: Self = Self::plain(StatusCode::BAD_REQUEST, 50_006, "Cannot send an empty message");
 
     const fn plain(status: StatusCode, code: u32, message: &'static str) -> Self {

@@ -2,6 +2,7 @@
 
 mod demo;
 mod error;
+mod extension;
 mod journey;
 mod peer;
 mod read;
@@ -98,7 +99,9 @@ impl Edge {
         let limits = Arc::new(Limits::new(config.rate_limits.clone()));
         let demo = Demo::default();
         let served = Some(demo.clone());
-        let router = router(State { directory, accounts, metrics, telemetry, config, limits, entry, demo: served });
+        let trace_pages = TracePages::at("http://traces/{trace_id}");
+        let router =
+            router(State { directory, accounts, metrics, telemetry, config, limits, entry, demo: served, trace_pages });
         Self { router, demo, fake, capture, host, process: Some(process) }
     }
 
@@ -120,7 +123,8 @@ impl Edge {
     /// Sends a request as the bot.
     async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Got {
         let token = format!("Bot {}", my_token());
-        let request = Request::builder().method(method).uri(format!("/api/v10{path}"));
+        let version = if path.starts_with("/x/") { "" } else { "/v10" };
+        let request = Request::builder().method(method).uri(format!("/api{version}{path}"));
         let request = request.header(header::AUTHORIZATION, token).header(header::HOST, "chat.example:8080");
         self.send(request.body(body.into()).expect("a request")).await
     }

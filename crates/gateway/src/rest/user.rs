@@ -68,7 +68,7 @@ async fn read_if_member(call: &Call, id: GuildId) -> Result<Option<GuildState>, 
     }
 }
 
-async fn read_user(call: &Call, id: UserId) -> Result<UserState, Refusal> {
+pub(super) async fn read_user(call: &Call, id: UserId) -> Result<UserState, Refusal> {
     let answer = call.ask(Target::Key(Key::User(id)), move |mut client, _| {
         Box::pin(async move { client.get_user(v1::GetUserRequest { user_id: id.0 }).await })
     });

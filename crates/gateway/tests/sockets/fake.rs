@@ -324,6 +324,12 @@ impl Channel for World {
     async fn change_user(&self, _: Request<v1::ChangeUserRequest>) -> Answer<v1::Done> {
         not_here()
     }
+    async fn put_read_state(&self, _: Request<v1::PutReadStateRequest>) -> Answer<v1::ReadState> {
+        not_here()
+    }
+    async fn count_unread(&self, _: Request<v1::CountUnreadRequest>) -> Answer<v1::CountUnreadResponse> {
+        not_here()
+    }
 }
 
 #[tonic::async_trait]

@@ -12,7 +12,7 @@ mod resuming;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clarion_gateway::{Config, Demo, Deps, Server};
+use clarion_gateway::{Config, Demo, Deps, Server, TracePages};
 use clarion_model::event::GuildEvent;
 use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
@@ -50,7 +50,8 @@ impl Scene {
         let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
         let bind = move |host| async move {
-            let deps = Deps { presence: router.clone(), router, demo: Demo::default() };
+            let (demo, trace_pages) = (Demo::default(), TracePages::default());
+            let deps = Deps { presence: router.clone(), router, demo, trace_pages };
             let server = Server::bind(config, deps, host).await?;
             Ok((server.local_addr(), server.run()))
         };
@@ -137,6 +138,7 @@ pub(crate) fn message(n: u64, author: u64, content: &str) -> GuildEvent {
             embeds_json: String::new(),
             flags: 0,
             nonce: None,
+            trace_id: None,
         },
         reactions: Vec::new(),
         referenced: None,

@@ -5,7 +5,7 @@ use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, Transien
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 
 use super::user::token_hash;
-use super::{Invalid, at, id, required};
+use super::{Invalid, at, id, maybe_id, required};
 use crate::v1::{self, event::Event as Kind, transient::Event as TransientKind};
 
 impl From<&ReactionChange> for v1::ReactionChange {
@@ -63,6 +63,11 @@ impl From<&UserEvent> for v1::Event {
             UserEvent::TokenRevoked { hash } => Kind::TokenRevoked(Bytes::copy_from_slice(&hash.0)),
             UserEvent::GuildJoined(guild) => Kind::GuildJoined(guild.0),
             UserEvent::GuildLeft(guild) => Kind::GuildLeft(guild.0),
+            UserEvent::ReadStatePut(put) => Kind::ReadStatePut(put.into()),
+            UserEvent::ReadStateDrop { channel_id, guild_id } => Kind::ReadStateDrop(v1::ReadStateDropped {
+                channel_id: channel_id.0,
+                guild_id: guild_id.map(|guild| guild.0),
+            }),
         };
         Self { event: Some(kind) }
     }
@@ -110,6 +115,13 @@ impl TryFrom<v1::Event> for Event {
             }
             Kind::GuildLeft(guild) => {
                 return Ok(Event::User(UserEvent::GuildLeft(id(guild, GuildId, "guild_left")?)));
+            }
+            Kind::ReadStatePut(put) => return Ok(Event::User(UserEvent::ReadStatePut(put.try_into()?))),
+            Kind::ReadStateDrop(gone) => {
+                return Ok(Event::User(UserEvent::ReadStateDrop {
+                    channel_id: id(gone.channel_id, ChannelId, "read_state_drop.channel_id")?,
+                    guild_id: maybe_id(gone.guild_id, GuildId, "read_state_drop.guild_id")?,
+                }));
             }
         };
         Ok(Event::Guild(guild))

@@ -1,7 +1,8 @@
 //! Messages, reactions, nonces.
 
+use bytes::Bytes;
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
-use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction};
+use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction, TraceId};
 
 use super::{Invalid, all, at, each, id, ids, maybe_id, required};
 use crate::v1::{self, nonce::Kind};
@@ -26,6 +27,11 @@ impl TryFrom<v1::Nonce> for Nonce {
     }
 }
 
+/// A trace's id, from its 16 bytes.
+fn trace_id(bytes: Bytes) -> Result<TraceId, Invalid> {
+    bytes.as_ref().try_into().map(TraceId).map_err(|_| Invalid("message.trace_id"))
+}
+
 impl From<&Message> for v1::Message {
     fn from(message: &Message) -> Self {
         Self {
@@ -44,6 +50,7 @@ impl From<&Message> for v1::Message {
             embeds_json: message.embeds_json.clone(),
             flags: message.flags,
             nonce: message.nonce.as_ref().map(Into::into),
+            trace_id: message.trace_id.map(|trace| Bytes::copy_from_slice(&trace.0)),
         }
     }
 }
@@ -67,6 +74,7 @@ impl TryFrom<v1::Message> for Message {
             embeds_json: message.embeds_json,
             flags: message.flags,
             nonce: message.nonce.map(TryInto::try_into).transpose()?,
+            trace_id: message.trace_id.map(trace_id).transpose()?,
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use clarion_model::id::{GuildId, UserId};
-use clarion_model::user::{TokenHash, TokenRecord, User, UserState};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, User, UserState};
 
-use super::{Invalid, at, id, ids, required};
+use super::{Invalid, all, at, each, id, ids, required};
 use crate::v1;
 
 /// The state of an account. `with_tokens` for the store; without them for followers, who must never see even a hash.
@@ -14,6 +14,7 @@ pub fn user_state(state: &UserState, with_tokens: bool) -> v1::UserState {
         user: Some((&state.user).into()),
         tokens,
         guilds: state.guilds.iter().map(|guild| guild.0).collect(),
+        read_states: each(state.read_states.values()),
     }
 }
 
@@ -65,6 +66,7 @@ impl TryFrom<v1::UserState> for UserState {
             user: required(state.user, "user_state.user")?.try_into()?,
             tokens: state.tokens.into_iter().map(TryInto::try_into).collect::<Result<_, Invalid>>()?,
             guilds: ids(state.guilds, GuildId, "user_state.guilds")?,
+            read_states: all::<_, ReadState>(state.read_states)?.into_iter().map(|s| (s.channel_id, s)).collect(),
         })
     }
 }

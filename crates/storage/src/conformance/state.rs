@@ -1,11 +1,11 @@
 //! Guilds, accounts and routes: the rows say what the events, applied one by one, say.
 
-use clarion_model::event::{Event, GuildEvent, UserEvent};
+use clarion_model::event::{Event, GuildEvent, ReadStatePut, Unread, UserEvent};
 use clarion_model::guild::{ChannelKind, GuildState, Member, Overwrite, OverwriteTarget, Role};
-use clarion_model::id::{ChannelId, GuildId, RoleId};
+use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId};
 use clarion_model::key::Key;
 use clarion_model::permission::Permissions;
-use clarion_model::user::{TokenHash, TokenRecord, UserState};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, UserState};
 
 use super::{Ids, Owner, channel, create, guild, message, now, user};
 use crate::Stores;
@@ -136,6 +136,12 @@ async fn an_account_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
     let mut renamed = user(id);
     renamed.username = "renamed".into();
     let (first, second) = (GuildId(ids.next()), GuildId(ids.next()));
+    let (here, gone, there) = (ids.channel(), ids.channel(), ids.channel());
+    let elsewhere = ReadState { channel_id: ids.channel(), guild_id: None, last_read_id: MessageId(1) };
+    let read = |guild, channel_id, last| {
+        let state = ReadState { channel_id, guild_id: Some(guild), last_read_id: MessageId(last) };
+        UserEvent::ReadStatePut(ReadStatePut { state, unread: Unread { messages: 1, ..Unread::default() } })
+    };
     let steps = [
         UserEvent::Put(user(id)),
         issued(1),
@@ -144,13 +150,22 @@ async fn an_account_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
         UserEvent::GuildJoined(second),
         UserEvent::TokenRevoked { hash: TokenHash([1; 32]) },
         UserEvent::Put(renamed),
+        read(first, here, 5),
+        read(first, gone, 6),
+        read(second, there, 7),
+        UserEvent::ReadStatePut(ReadStatePut { state: elsewhere, unread: Unread::default() }),
+        read(second, there, 9),
+        read(second, there, 0),
+        UserEvent::ReadStateDrop { channel_id: gone, guild_id: Some(first) },
         UserEvent::GuildLeft(first),
+        UserEvent::ReadStateDrop { channel_id: elsewhere.channel_id, guild_id: None },
     ];
     for event in steps {
         state.apply(&event);
         owner.try_write(vec![Event::User(event.clone())]).await.unwrap();
         assert_eq!(stores.users.get(id).await, Ok(Some(state.clone())), "after {event:?}");
     }
+    assert_eq!(state.read_states.keys().collect::<Vec<_>>(), [&there]);
     assert_eq!(stores.users.get(next).await, Ok(Some(UserState::new(user(next)))));
 }
 

@@ -12,7 +12,7 @@ use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::limits::NONCE_TTL;
 use clarion_model::message::{Anchor, Emoji, Message, MessageView, Nonce, Reaction};
 use clarion_model::time::Timestamp;
-use clarion_model::user::{TokenHash, TokenRecord, UserState};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, UserState};
 use clarion_observability::metric::Operation;
 use clarion_proto::v1;
 
@@ -208,6 +208,9 @@ fn user(view: &View<'_>, id: UserId) -> Result<Option<UserState>, ReadError> {
             }
             UserPart::Listing(guild) => {
                 state.guilds.insert(guild);
+            }
+            UserPart::ReadState(_, channel) => {
+                state.read_states.insert(channel, value::<v1::ReadState, ReadState>(TABLE, &row)?);
             }
         }
     }

@@ -10,7 +10,7 @@ use clarion_model::user::TokenHash;
 use crate::Tail;
 
 /// The version of everything in this file. A change that old programs cannot read raises it, with a migration.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The key of the version in [`Table::Meta`].
 pub(super) const VERSION_KEY: &[u8] = b"schema";
@@ -93,6 +93,7 @@ pub(super) enum UserPart {
     User,
     Token(TokenHash),
     Listing(GuildId),
+    ReadState(Option<GuildId>, ChannelId),
 }
 
 /// A slot's epoch and who raised it.
@@ -264,8 +265,14 @@ pub(super) fn user(id: UserId, part: UserPart) -> Vec<u8> {
         UserPart::User => key.u8(0),
         UserPart::Token(hash) => key.u8(1).raw(&hash.0),
         UserPart::Listing(guild) => key.u8(2).u64(guild.0),
+        UserPart::ReadState(guild, channel) => return Bytes(read_states(id, guild)).u64(channel.0).0,
     }
     .0
+}
+
+/// Where the read states of an account begin: those in a guild's channels, or in channels without a guild.
+pub(super) fn read_states(id: UserId, guild: Option<GuildId>) -> Vec<u8> {
+    Bytes(account(id)).u8(3).u64(guild.map_or(0, |guild| guild.0)).0
 }
 
 /// The part that an account's row holds.
@@ -274,6 +281,10 @@ pub(super) fn user_part(key: &[u8]) -> Option<UserPart> {
         0 => UserPart::User,
         1 => UserPart::Token(TokenHash(key.get(9..)?.try_into().ok()?)),
         2 => UserPart::Listing(GuildId(number(key, 9)?)),
+        3 => {
+            let guild = number(key, 9).map(|guild| (guild != 0).then_some(GuildId(guild)))?;
+            UserPart::ReadState(guild, ChannelId(number(key, 17)?))
+        }
         _ => return None,
     })
 }

@@ -123,6 +123,17 @@ fn stage(entry: &LogEntry, row: Row<'_>, changes: &mut Vec<Change>) {
         Row::DeleteToken(hash) => Change::Delete(Table::Users, account(UserPart::Token(*hash))),
         Row::PutListing(guild) => Change::Put(Table::Users, account(UserPart::Listing(guild)), Vec::new()),
         Row::DeleteListing(guild) => Change::Delete(Table::Users, account(UserPart::Listing(guild))),
+        Row::PutReadState(state) => {
+            let part = UserPart::ReadState(state.guild_id, state.channel_id);
+            put(Table::Users, account(part), &v1::ReadState::from(state))
+        }
+        Row::DeleteReadState { guild, channel } => {
+            Change::Delete(Table::Users, account(UserPart::ReadState(guild, channel)))
+        }
+        Row::DeleteReadStates(guild) => {
+            let (_, id) = of.parts();
+            Change::DeletePrefix(Table::Users, schema::read_states(UserId(id), Some(guild)))
+        }
     };
     changes.push(change);
 }

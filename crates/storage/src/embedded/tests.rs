@@ -66,6 +66,17 @@ fn a_newer_schema_is_left_alone() {
 }
 
 #[test]
+fn an_older_schema_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir);
+    let key = || (Table::Meta, schema::VERSION_KEY.to_vec());
+    Db::open(&config).unwrap().write(Rows::from([(key(), Some(1u32.to_be_bytes().to_vec()))])).unwrap();
+    let db = Db::open(&config).unwrap();
+    let found = db.view().get(Table::Meta, schema::VERSION_KEY).unwrap();
+    assert_eq!(found.as_deref(), Some(&schema::VERSION.to_be_bytes()[..]));
+}
+
+#[test]
 fn the_last_change_of_a_row_counts() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(&config(&dir)).unwrap();

@@ -24,6 +24,9 @@ pub(super) const GUILD: GuildId = GuildId(1_562_404_440_927_895_000);
 pub(super) const CHANNEL: ChannelId = ChannelId(1_562_404_440_927_895_001);
 /// A channel that nobody may view.
 pub(super) const HIDDEN: ChannelId = ChannelId(1_562_404_440_927_895_002);
+/// A channel that is no more, and one of a guild that the account does not list.
+pub(super) const GONE: ChannelId = ChannelId(1_562_404_440_927_895_004);
+pub(super) const ELSEWHERE: ChannelId = ChannelId(1_562_404_440_927_895_005);
 pub(super) const MESSAGE: MessageId = MessageId(1_562_404_440_927_895_003);
 /// Who asks.
 pub(super) const ME: UserId = UserId(42);
@@ -35,8 +38,14 @@ pub(super) struct Fake(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     /// What to say next instead of an answer.
-    trouble: VecDeque<Status>,
+    trouble: VecDeque<Option<Status>>,
     calls: Vec<String>,
+    /// Whoever asks is a person.
+    person: bool,
+    /// What another device puts before what this one puts.
+    ahead: Option<u64>,
+    /// The message has a trace.
+    traced: bool,
 }
 
 impl Fake {
@@ -46,7 +55,31 @@ impl Fake {
 
     /// Has the next calls about channels fail.
     pub(super) fn fail(&self, with: impl IntoIterator<Item = Status>) {
-        self.state().trouble.extend(with);
+        self.state().trouble.extend(with.into_iter().map(Some));
+    }
+
+    /// Has a call fail after some that do not.
+    pub(super) fn fail_after(&self, good: usize, with: Status) {
+        self.state().trouble.extend(std::iter::repeat_n(None, good).chain([Some(with)]));
+    }
+
+    /// Whoever asks is a person from now on.
+    pub(super) fn be_a_person(&self) {
+        self.state().person = true;
+    }
+
+    /// The message has a trace from now on.
+    pub(super) fn trace(&self) {
+        self.state().traced = true;
+    }
+
+    /// Another device reads as far as this at the next moment.
+    pub(super) fn be_ahead(&self, last_read_id: u64) {
+        self.state().ahead = Some(last_read_id);
+    }
+
+    fn account(&self) -> User {
+        User { bot: !self.state().person, ..me() }
     }
 
     /// The calls since the last time this was asked, with what matters of them.
@@ -57,7 +90,7 @@ impl Fake {
     fn called<T>(&self, call: String, answer: T) -> Result<Response<T>, Status> {
         let mut state = self.state();
         state.calls.push(call);
-        state.trouble.pop_front().map_or(Ok(Response::new(answer)), Err)
+        state.trouble.pop_front().flatten().map_or(Ok(Response::new(answer)), Err)
     }
 }
 
@@ -130,6 +163,7 @@ fn message(content: &str, nonce: Option<v1::Nonce>, embeds_json: &str) -> v1::Me
         embeds_json: embeds_json.into(),
         flags: 0,
         nonce: nonce.and_then(|nonce| nonce.try_into().ok()),
+        trace_id: None,
     };
     let emoji = clarion_model::message::Emoji { id: None, name: "👍".into() };
     (&MessageView { message, reactions: vec![Reaction { emoji, users: vec![ME] }], referenced: None }).into()
@@ -189,7 +223,11 @@ impl ChannelService for Fake {
     }
 
     async fn get_message(&self, r: Request<v1::GetMessageRequest>) -> Result<Response<v1::MessageView>, Status> {
-        self.called(format!("get {}", r.into_inner().message_id), message("kept", None, ""))
+        let mut view = message("kept", None, "");
+        if let Some(message) = view.message.as_mut().filter(|_| self.state().traced) {
+            message.trace_id = Some(vec![0xab; 16].into());
+        }
+        self.called(format!("get {}", r.into_inner().message_id), view)
     }
 
     async fn list_messages(
@@ -253,17 +291,46 @@ impl ChannelService for Fake {
     }
 
     async fn get_user(&self, r: Request<v1::GetUserRequest>) -> Result<Response<v1::UserState>, Status> {
-        let user = Some(v1::User { id: r.into_inner().user_id, ..v1::User::from(&me()) });
-        self.called("user".into(), v1::UserState { user, tokens: Vec::new(), guilds: vec![GUILD.0] })
+        let user = Some(v1::User { id: r.into_inner().user_id, ..v1::User::from(&self.account()) });
+        let read = |channel_id, guild| v1::ReadState { channel_id, last_read_id: 5, guild_id: Some(guild) };
+        let read_states = vec![read(CHANNEL.0, GUILD.0), read(GONE.0, GUILD.0), read(ELSEWHERE.0, GUILD.0 + 99)];
+        let guilds = vec![GUILD.0];
+        self.called("user".into(), v1::UserState { user, tokens: Vec::new(), guilds, read_states })
     }
 
-    async fn change_user(&self, _: Request<v1::ChangeUserRequest>) -> Result<Response<Done>, Status> {
-        Err(Status::unimplemented("change_user"))
+    async fn change_user(&self, r: Request<v1::ChangeUserRequest>) -> Result<Response<Done>, Status> {
+        let change = r.into_inner().change.ok_or_else(|| Status::invalid_argument("change"))?;
+        let change = Event::try_from(change).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        self.called(format!("{change:?}"), Done {})
+    }
+
+    async fn put_read_state(&self, r: Request<v1::PutReadStateRequest>) -> Result<Response<v1::ReadState>, Status> {
+        let r = r.into_inner();
+        let state = r.put.and_then(|put| put.state).ok_or_else(|| Status::invalid_argument("put"))?;
+        let last_read_id = self.state().ahead.take().unwrap_or(state.last_read_id);
+        let kept = v1::ReadState { last_read_id, ..state };
+        self.called(format!("put {} manual={}", state.last_read_id, r.manual), kept)
+    }
+
+    /// The newest message of every channel is 9; each after what is read is unread, and every third mentions.
+    async fn count_unread(
+        &self,
+        r: Request<v1::CountUnreadRequest>,
+    ) -> Result<Response<v1::CountUnreadResponse>, Status> {
+        let r = r.into_inner();
+        let read = r.read.iter().find(|read| read.channel_id == CHANNEL.0).map_or(0, |read| read.last_read_id);
+        let messages = 9_u32.saturating_sub(u32::try_from(read).unwrap_or(u32::MAX));
+        let unread = v1::Unread { messages, mentions: messages / 3, last_message_id: Some(9) };
+        let channels = vec![v1::UnreadChannel { channel_id: CHANNEL.0, unread: Some(unread) }];
+        let gone = r.read.iter().map(|read| read.channel_id).filter(|id| *id == GONE.0).collect();
+        let asked: Vec<u64> = r.read.iter().map(|read| read.last_read_id).collect();
+        let answer = v1::CountUnreadResponse { channels, gone, guild_id: Some(GUILD.0) };
+        self.called(format!("count {asked:?} {:?}", r.channel_id.is_some()), answer)
     }
 
     async fn authenticate(&self, r: Request<v1::AuthenticateRequest>) -> Result<Response<v1::User>, Status> {
         if r.into_inner().token_hash == token::hash(&my_token()).0[..] {
-            return Ok(Response::new((&me()).into()));
+            return Ok(Response::new((&self.account()).into()));
         }
         Err(refusal(401, 0, &[]))
     }
