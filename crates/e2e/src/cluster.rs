@@ -86,6 +86,11 @@ impl Cluster {
         Api::new(&format!("http://{}/api/v10", self.gateway(gateway)), &account.token)
     }
 
+    /// What the API has of Clarion's own, as somebody sees it, at a gateway.
+    pub fn extension(&self, account: &Account, gateway: usize) -> Api {
+        Api::new(&format!("http://{}/api/x", self.gateway(gateway)), &account.token)
+    }
+
     /// A connected, identified session, at a gateway, after its guild has come.
     pub async fn session(&self, account: &Account, gateway: usize, intents: u64) -> anyhow::Result<Socket> {
         let mut socket = Socket::connect(&format!("ws://{}", self.gateway(gateway))).await?;

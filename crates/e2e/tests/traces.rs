@@ -214,3 +214,53 @@ async fn a_client_may_start_the_trace() -> anyhow::Result<()> {
     assert_eq!(root.attribute("client.trace_id").as_deref(), Some("order-17"));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_leads_to_its_trace() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let (channel, api) = (cluster.demo().channel_id, cluster.api(cluster.bot(), 0));
+    let mut socket = cluster.session(cluster.other_bot(), 0, INTENTS).await?;
+    let send = api.request(Method::POST, &format!("/channels/{channel}/messages"));
+    let answer = send.json(&json!({ "content": "hello" })).send().await?.error_for_status()?;
+    let trace = answer.headers()["x-trace-id"].to_str()?.to_owned();
+    let text = answer.text().await?;
+    let message: serde_json::Value = serde_json::from_str(&text)?;
+    let id = message["id"].as_str().context("an id")?;
+
+    let path = format!("/channels/{channel}/messages/{id}");
+    let ada = cluster.extension(&cluster.demo().users[0], 0);
+    let found = ada.get(&format!("{path}/trace")).await?;
+    assert_eq!(found["trace_id"], json!(trace));
+    let url = found["url"].as_str().context("a page")?;
+    assert_eq!(url, format!("{}/debug/traces/{trace}", cluster.admin_url()));
+    // The page is there once a span of the trace has ended.
+    cluster.capture().wait_for(|spans| spans.iter().any(|span| span.trace_id.to_string() == trace)).await?;
+    assert_eq!(reqwest::get(url).await?.status(), 200);
+
+    // Neither answers nor dispatches say it: they are what libraries know.
+    let told = socket.dispatch("MESSAGE_CREATE").await?.to_string();
+    api.call(Method::PATCH, &path, Some(json!({ "content": "changed" }))).await?;
+    let changed = socket.dispatch("MESSAGE_UPDATE").await?.to_string();
+    let read = api.get(&path).await?.to_string();
+    for said in [text, told, changed, read] {
+        assert!(!said.contains("trace") && !said.contains(&trace), "{said}");
+    }
+    assert_eq!(ada.get(&format!("{path}/trace")).await?["trace_id"], json!(trace), "an edit does not change it");
+    let nowhere = ada.call(Method::GET, &format!("/channels/{channel}/messages/7/trace"), None).await?;
+    assert_eq!((nowhere.0.as_u16(), &nowhere.1["code"]), (404, &json!(10_008)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_says_where_traces_are_shown() -> anyhow::Result<()> {
+    let elsewhere =
+        |config: &mut clarion::Config| config.gateway.trace_url = Some("http://jaeger/trace/{trace_id}".into());
+    let cluster = Cluster::with(Topology::default(), elsewhere).await?;
+    let (channel, ada) = (cluster.demo().channel_id, cluster.demo().users[0].clone());
+    let message = cluster.api(&ada, 0).send(channel, "hello").await?;
+    let path = format!("/channels/{channel}/messages/{}/trace", message["id"].as_str().context("an id")?);
+    let found = cluster.extension(&ada, 0).get(&path).await?;
+    let trace = found["trace_id"].as_str().context("an id")?;
+    assert_eq!(found["url"], json!(format!("http://jaeger/trace/{trace}")));
+    Ok(())
+}
