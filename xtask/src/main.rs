@@ -1,6 +1,7 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`, `cargo xtask bench`.
 
 mod acceptance;
+mod bench;
 mod docs;
 mod run;
 mod test;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test [--long]   format, lints, all tests, the acceptance clients; says what it could not reach
 cargo xtask docs            writes the generated pages (docs/telemetry.md)
+cargo xtask bench           measures the product beside other servers; says what it can measure
 cargo xtask build-cost      a clean build and a one-line edit, timed
 ";
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
         ["docs"] => docs::write(),
+        ["bench", what @ ..] => bench::run(what),
         ["build-cost"] => test::build_cost(),
         _ => {
             eprint!("{USAGE}");

@@ -1,0 +1,48 @@
+//! Clarion measured beside other servers on one machine: `cargo xtask bench`.
+//!
+//! The server has one core and the generator another; work is counted per second of the server's processor time; whoever
+//! is compared is measured in turns in one run.
+
+mod clarion;
+mod cpu;
+mod fanout;
+mod generate;
+mod generator;
+mod http;
+mod options;
+mod peer;
+mod server;
+mod stats;
+
+use options::{Options, USAGE};
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let folder = server::scratch().join("run");
+    let results = server::scratch().join("results");
+    match words.split_first() {
+        Some((word, [])) if word == "generate" => generate::run(),
+        Some((word, [])) if word == "spin" => {
+            println!("{}", cpu::spin().as_secs_f64());
+            Ok(())
+        }
+        Some((word, rest)) if word == "fanout" => fanout::run(&Options::read(rest, results)?, &folder),
+        Some((word, rest)) if word == "guard" => {
+            fanout::guard(&Options::read(rest, results)?, &folder, clarion::SILENT, "without telemetry")
+        }
+        _ => {
+            eprint!("{USAGE}");
+            std::process::exit(2);
+        }
+    }
+}
