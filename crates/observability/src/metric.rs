@@ -8,6 +8,7 @@ use std::sync::Arc;
 use metrics::{Key, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
+mod buckets;
 mod cache;
 mod channel;
 mod gateway;
@@ -19,6 +20,7 @@ mod router;
 mod storage;
 mod telemetry;
 
+pub(crate) use buckets::Histograms;
 pub use cache::{CacheErrorType, CacheMetrics, LookupResult};
 pub use channel::{ChannelMetrics, ChannelSize, DuplicateReason};
 pub use gateway::{
@@ -133,19 +135,26 @@ impl Descriptor {
 #[derive(Clone)]
 pub struct Meter {
     recorder: Arc<PrometheusRecorder>,
+    histograms: Histograms,
     instance: Arc<str>,
     labels: Arc<[metrics::Label]>,
 }
 
 impl Meter {
-    pub(crate) fn new(recorder: Arc<PrometheusRecorder>, service: &'static str, instance: &str, region: &str) -> Self {
+    pub(crate) fn new(
+        recorder: Arc<PrometheusRecorder>,
+        histograms: Histograms,
+        service: &'static str,
+        instance: &str,
+        region: &str,
+    ) -> Self {
         let labels = [
             metrics::Label::from_static_parts("service", service),
             metrics::Label::new("instance", instance.to_owned()),
             metrics::Label::new("region", region.to_owned()),
             metrics::Label::from_static_parts("version", env!("CARGO_PKG_VERSION")),
         ];
-        Meter { recorder, instance: instance.into(), labels: labels.into() }
+        Meter { recorder, histograms, instance: instance.into(), labels: labels.into() }
     }
 
     /// The name of the instance whose instruments these are.
@@ -166,7 +175,9 @@ impl Meter {
     }
 
     pub(crate) fn histogram(&self, descriptor: &Descriptor, labels: &[metrics::Label]) -> Histogram {
-        Histogram::from(self.recorder.register_histogram(&self.key(descriptor, labels), &METADATA))
+        let labels: Vec<metrics::Label> = self.labels.iter().chain(labels).cloned().collect();
+        let Descriptor { help, buckets, .. } = *descriptor;
+        Histogram::from(self.histograms.series(descriptor.prometheus_name(), help, buckets, &labels))
     }
 }
 

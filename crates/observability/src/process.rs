@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
@@ -22,15 +22,12 @@ use crate::json::{self, JsonLayer, Output};
 use crate::level::{LevelError, Levels, own_span};
 use crate::lines::{LineFollower, RecentLines, TooManyFollowers};
 use crate::log::{self, Fields};
-use crate::metric::{self, Kind, Meter, TelemetryMetrics};
+use crate::metric::{self, Histograms, Kind, Meter, TelemetryMetrics};
 use crate::recent::RecentTraces;
 use crate::sampling::Head;
 
 /// The version on every metric and span.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Samples of histograms are folded into buckets this often, scraped or not.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What a flush may take altogether.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -47,12 +44,6 @@ pub enum SetupError {
     /// Not where spans can be sent.
     #[error("otlp_endpoint is not an http:// address: {0:?}")]
     Endpoint(String),
-    /// Not edges of buckets.
-    #[error("a histogram has no buckets")]
-    Buckets(#[from] metrics_exporter_prometheus::BuildError),
-    /// No thread for the upkeep of metrics.
-    #[error("cannot start a thread")]
-    Thread(#[from] std::io::Error),
 }
 
 /// What the services of a process share.
@@ -63,14 +54,13 @@ struct Inner {
     config: Config,
     recorder: Arc<PrometheusRecorder>,
     metrics: PrometheusHandle,
+    histograms: Histograms,
     machine: Collector,
     recent: RecentTraces,
     output: Arc<Output>,
     lines: RecentLines,
     levels: Levels,
     providers: Mutex<Vec<SdkTracerProvider>>,
-    /// Dropped with the process, which ends the upkeep.
-    _upkeep: mpsc::SyncSender<()>,
 }
 
 /// What one service has: a dispatcher for its threads, a meter for its instruments.
@@ -94,18 +84,11 @@ impl Process {
     pub fn with_output(config: &Config, output: Box<dyn Write + Send>) -> Result<Process, SetupError> {
         check(config)?;
         let levels = Levels::new(&config.log_level)?;
-        let recorder = Arc::new(recorder()?);
+        let recorder = Arc::new(recorder());
         let metrics = recorder.handle();
         let machine = Collector::default();
         let labelled = OfProcess { recorder: &recorder, region: &config.region };
         metrics::with_local_recorder(&labelled, || machine.describe());
-        let (upkeep, ended) = mpsc::sync_channel(0);
-        let handle = metrics.clone();
-        std::thread::Builder::new().name("telemetry-upkeep".into()).spawn(move || {
-            while ended.recv_timeout(UPKEEP) == Err(mpsc::RecvTimeoutError::Timeout) {
-                handle.run_upkeep()
-            }
-        })?;
         Ok(Process(Arc::new(Inner {
             recent: RecentTraces::new(config.recent_traces),
             config: config.clone(),
@@ -114,9 +97,9 @@ impl Process {
             machine,
             output: Arc::new(Output::new(output)),
             lines: RecentLines::default(),
+            histograms: Histograms::default(),
             levels,
             providers: Mutex::default(),
-            _upkeep: upkeep,
         })))
     }
 
@@ -124,7 +107,7 @@ impl Process {
     /// exported: the exporter's connection stays on it.
     pub fn service(&self, name: &'static str, instance: &str) -> Telemetry {
         let inner = &*self.0;
-        let meter = Meter::new(inner.recorder.clone(), name, instance, &inner.config.region);
+        let meter = Meter::new(inner.recorder.clone(), inner.histograms.clone(), name, instance, &inner.config.region);
         let metrics = TelemetryMetrics::new(&meter);
         let mut failed = None;
         let collector = inner.config.otlp_endpoint.as_deref().and_then(|endpoint| {
@@ -179,8 +162,9 @@ impl Process {
         let inner = &*self.0;
         let labelled = OfProcess { recorder: &inner.recorder, region: &inner.config.region };
         metrics::with_local_recorder(&labelled, || inner.machine.collect());
-        inner.metrics.run_upkeep();
-        inner.metrics.render()
+        let mut text = inner.metrics.render();
+        inner.histograms.render(&mut text);
+        text
     }
 
     /// The level as it was set.
@@ -276,21 +260,18 @@ fn check(config: &Config) -> Result<(), SetupError> {
     if usable { Ok(()) } else { Err(SetupError::Endpoint(endpoint.clone())) }
 }
 
-fn recorder() -> Result<PrometheusRecorder, SetupError> {
-    let mut builder = PrometheusBuilder::new();
-    for histogram in metric::all().filter(|d| d.kind == Kind::Histogram) {
-        builder = builder.set_buckets_for_metric(Matcher::Full(histogram.prometheus_name()), histogram.buckets)?;
-    }
-    let recorder = builder.build_recorder();
+fn recorder() -> PrometheusRecorder {
+    let recorder = PrometheusBuilder::new().build_recorder();
     for descriptor in metric::all() {
         let (name, help) = (KeyName::from(descriptor.prometheus_name()), SharedString::from(descriptor.help));
         match descriptor.kind {
             Kind::Counter => recorder.describe_counter(name, None, help),
             Kind::Gauge => recorder.describe_gauge(name, None, help),
-            Kind::Histogram => recorder.describe_histogram(name, None, help),
+            // Not the recorder's: it would keep every value until somebody looks.
+            Kind::Histogram => {}
         }
     }
-    Ok(recorder)
+    recorder
 }
 
 fn resource(service: &'static str, instance: &str, environment: &str) -> Resource {

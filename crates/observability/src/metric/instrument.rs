@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::buckets::Buckets;
 use super::{Descriptor, Kind, Label, LabelSet, Meter};
 
 /// Something a table row can describe and a meter can register.
@@ -34,7 +35,7 @@ pub struct Gauge(metrics::Gauge);
 
 /// Counts by buckets.
 #[derive(Clone)]
-pub struct Histogram(metrics::Histogram);
+pub struct Histogram(Arc<Buckets>);
 
 /// Holds a gauge up by one until it is dropped.
 #[derive(Debug)]
@@ -114,12 +115,17 @@ impl Drop for GaugeGuard {
 impl Histogram {
     /// Counts one value.
     pub fn record(&self, value: f64) {
-        self.0.record(value);
+        self.0.record(value, 1);
     }
 
     /// Counts one duration, in seconds.
     pub fn record_duration(&self, duration: Duration) {
-        self.0.record(duration.as_secs_f64());
+        self.record(duration.as_secs_f64());
+    }
+
+    /// Counts one duration so many times, in seconds.
+    pub fn record_many(&self, duration: Duration, times: u64) {
+        self.0.record(duration.as_secs_f64(), times);
     }
 }
 
@@ -182,7 +188,7 @@ macro_rules! plain {
         }
     )*};
 }
-plain!(Counter, counter, metrics::Counter; Gauge, gauge, metrics::Gauge; Histogram, histogram, metrics::Histogram);
+plain!(Counter, counter, metrics::Counter; Gauge, gauge, metrics::Gauge; Histogram, histogram, Arc<Buckets>);
 
 fn value<L: Label>(label: L) -> metrics::Label {
     metrics::Label::from_static_parts(L::SET.name, label.as_str())
