@@ -27,6 +27,8 @@ pub(crate) const SILENT: &[(&str, &str)] =
 pub(crate) struct Clarion {
     pub(crate) server: Server,
     pub(crate) tokens: Vec<String>,
+    ids: Vec<String>,
+    pub(crate) data: PathBuf,
     channel: String,
     demo: Value,
     folder: PathBuf,
@@ -58,8 +60,8 @@ impl Clarion {
             std::thread::sleep(Duration::from_millis(20));
         };
         let channel = demo["channel_id"].as_str().context("a channel")?.to_owned();
-        let mut clarion = Self { server, tokens: Vec::new(), channel, demo, folder };
-        clarion.tokens = clarion.people(people)?;
+        let mut clarion = Self { server, tokens: Vec::new(), ids: Vec::new(), data, channel, demo, folder };
+        (clarion.ids, clarion.tokens) = clarion.people(people)?.into_iter().unzip();
         Ok(clarion)
     }
 
@@ -77,24 +79,37 @@ impl Clarion {
         }
     }
 
-    /// More channels in its guild.
-    pub(crate) fn channels(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let mut http = Http::connect(&self.server.address)?;
-        let token = self.demo["bots"][0]["token"].as_str().context("a bot")?;
-        let path = format!("/api/v10/guilds/{}/channels", self.demo["guild_id"].as_str().unwrap_or_default());
+    /// A guild for each of the first people, who own them; answers their channels.
+    pub(crate) fn guilds(&self, count: usize) -> anyhow::Result<Vec<String>> {
+        let mut http = Http::connect(self.admin()?)?;
         (0..count)
             .map(|n| {
-                let made =
-                    http.call("POST", &path, Some(token), &json!({ "name": format!("bench-{n}"), "type": 0 }))?;
-                Ok(made["id"].as_str().context("the channel's id")?.to_owned())
+                let owner = self.ids.get(n).context("more guilds than people")?;
+                let body = json!({ "name": format!("guild {n}"), "owner_id": owner });
+                let made = http.call("POST", "/admin/v1/guilds", None, &body)?;
+                Ok(made["channel_id"].as_str().context("the guild's channel")?.to_owned())
             })
             .collect()
     }
 
-    /// Makes accounts, puts them into the guild; answers their tokens.
-    fn people(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let admin =
-            self.demo["admin"].as_str().and_then(|url| url.strip_prefix("http://")).context("the admin port")?;
+    /// Opens so many channels in its guild, beside the three it has.
+    pub(crate) fn open_channels(&self, count: usize) -> anyhow::Result<()> {
+        let mut http = Http::connect(&self.server.address)?;
+        let token = self.demo["bots"][0]["token"].as_str().context("a bot")?;
+        let path = format!("/api/v10/guilds/{}/channels", self.demo["guild_id"].as_str().unwrap_or_default());
+        for n in 0..count {
+            http.call("POST", &path, Some(token), &json!({ "name": format!("bench-{n}"), "type": 0 }))?;
+        }
+        Ok(())
+    }
+
+    fn admin(&self) -> anyhow::Result<&str> {
+        self.demo["admin"].as_str().and_then(|url| url.strip_prefix("http://")).context("the admin port")
+    }
+
+    /// Makes accounts, puts them into the guild; answers their ids and tokens.
+    fn people(&self, count: usize) -> anyhow::Result<Vec<(String, String)>> {
+        let admin = self.admin()?;
         let guild = self.demo["guild_id"].as_str().context("a guild")?;
         let (next, tokens) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
         let work = || -> anyhow::Result<()> {
@@ -110,7 +125,7 @@ impl Clarion {
                 let token = http.call("POST", "/admin/v1/tokens", None, &json!({ "user_id": id, "label": "bench" }))?;
                 let token = token["token"].as_str().context("a token")?.to_owned();
                 if let Ok(mut tokens) = tokens.lock() {
-                    tokens.push(token);
+                    tokens.push((id, token));
                 }
             }
         };

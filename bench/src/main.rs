@@ -9,8 +9,10 @@ mod fanout;
 mod generate;
 mod generator;
 mod http;
+mod memory;
 mod options;
 mod peer;
+mod sends;
 mod server;
 mod stats;
 
@@ -37,6 +39,8 @@ fn run() -> anyhow::Result<()> {
             Ok(())
         }
         Some((word, rest)) if word == "fanout" => fanout::run(&Options::read(rest, results)?, &folder),
+        Some((word, rest)) if word == "memory" => memory::run(&Options::read(rest, results)?, &folder),
+        Some((word, rest)) if word == "sends" => sends::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "guard" => {
             fanout::guard(&Options::read(rest, results)?, &folder, clarion::SILENT, "without telemetry")
         }

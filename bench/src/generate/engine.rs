@@ -13,7 +13,7 @@ use crate::cpu::{CpuClock, within};
 /// Sockets that connect at a time.
 const CONNECTING: usize = 64;
 /// More often than a gateway asks for.
-const BEAT_EVERY: Duration = Duration::from_secs(30);
+const BEAT_EVERY: Duration = Duration::from_secs(20);
 /// Longest wait for everything that was said.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time in which nothing more may come.
@@ -242,6 +242,7 @@ impl Engine {
 
     fn beat_all(&mut self) -> anyhow::Result<()> {
         let goal = self.counts.acknowledged + self.sockets.len() as u64;
+        self.beat.1 = Instant::now();
         for socket in &mut self.sockets {
             socket.beat()?;
         }
@@ -307,9 +308,9 @@ impl Engine {
         Ok(answered)
     }
 
-    /// Sessions have their heartbeats one after another, each once in a while.
+    /// Sessions have their heartbeats one after another, each once in a while, also while others still connect.
     fn keep_alive(&mut self) -> anyhow::Result<()> {
-        if self.spec.dialect != Dialect::Clarion || self.live < self.spec.sockets || self.sockets.is_empty() {
+        if self.spec.dialect != Dialect::Clarion || self.sockets.is_empty() {
             return Ok(());
         }
         let (next, since) = &mut self.beat;
@@ -319,8 +320,11 @@ impl Engine {
             return Ok(());
         }
         for _ in 0..due {
-            self.sockets[*next].beat()?;
             *next = (*next + 1) % self.sockets.len();
+            let socket = &mut self.sockets[*next];
+            if socket.phase == Phase::Live {
+                socket.beat()?;
+            }
         }
         *since = Instant::now();
         Ok(())

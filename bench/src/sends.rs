@@ -1,0 +1,107 @@
+//! Acknowledged sends beside what the disk can do: a bare append and fdatasync, in turns with Clarion.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::clarion::{Clarion, TRACED};
+use crate::generate::{Command, Sample};
+use crate::generator::Generator;
+use crate::options::Options;
+use crate::stats::{Spread, percentile, print_table};
+
+const SENDERS: usize = 64;
+/// Of what is appended at a time.
+const RECORD: usize = 256;
+
+/// What a bare append and sync came to.
+struct Bare {
+    per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Measures sends to one channel, and to a channel of another guild each.
+pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
+    let clarion = Clarion::start("clarion", SENDERS, TRACED, folder)?;
+    let guilds = clarion.guilds(SENDERS)?;
+    let one = clarion.spec(0, SENDERS);
+    let many = crate::generate::Spec { channels: guilds, ..one.clone() };
+    let time = if options.smoke { 0.3 } else { 3.0 };
+    let mut report = Vec::new();
+    let head = [
+        "64 senders",
+        "sends/s",
+        "sends per CPU-s",
+        "ack p50 ms",
+        "ack p99 ms",
+        "fdatasync/s",
+        "its p50 ms",
+        "its p99 ms",
+        "p99 / its p99",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (what, spec) in [("one channel", one), ("64 guilds", many)] {
+        let mut generator = Generator::start(&spec)?;
+        generator.obey(&Command::Send { wall_s: time / 3.0 })?;
+        let mut pairs = Vec::new();
+        for pair in 0..options.pairs {
+            let measure = |generator: &mut Generator| generator.obey(&Command::Send { wall_s: time });
+            let (sample, bare) = if pair % 2 == 0 {
+                let sample = measure(&mut generator)?;
+                (sample, append(&clarion.data, time)?)
+            } else {
+                let bare = append(&clarion.data, time)?;
+                (measure(&mut generator)?, bare)
+            };
+            pairs.push((sample, bare));
+        }
+        let of = |each: &dyn Fn(&Sample, &Bare) -> f64| {
+            Spread::of(&pairs.iter().map(|(sample, bare)| each(sample, bare)).collect::<Vec<_>>())
+        };
+        let at = |sample: &Sample, share| {
+            let mut sorted = sample.latencies_ms.clone();
+            sorted.sort_by(f64::total_cmp);
+            percentile(&sorted, share)
+        };
+        let columns = [
+            (of(&|s, _| s.messages as f64 / s.wall_s), 0),
+            (of(&|s, _| s.messages as f64 / s.server_cpu_s), 0),
+            (of(&|s, _| at(s, 0.5)), 2),
+            (of(&|s, _| at(s, 0.99)), 2),
+            (of(&|_, b| b.per_s), 0),
+            (of(&|_, b| b.p50_ms), 2),
+            (of(&|_, b| b.p99_ms), 2),
+            (of(&|s, b| at(s, 0.99) / b.p99_ms), 2),
+        ];
+        rows.push([what.to_owned()].into_iter().chain(columns.iter().map(|(s, decimals)| s.text(*decimals))).collect());
+        let names = ["per_s", "per_cpu_s", "p50_ms", "p99_ms", "bare_per_s", "bare_p50_ms", "bare_p99_ms", "p99_ratio"];
+        let named: serde_json::Map<_, _> =
+            names.iter().zip(&columns).map(|(n, (s, _))| ((*n).into(), json!(s))).collect();
+        let busy: Vec<f64> = pairs.iter().map(|(s, _)| s.generator_cpu_s / s.wall_s).collect();
+        report.push(json!({ "what": what, "generator_busy": Spread::of(&busy), "measured": named }));
+    }
+    print_table(&rows);
+    options.keep("sends", &json!({ "bench": "sends", "senders": SENDERS, "rows": report }))
+}
+
+/// Appends records to a file on the disk of the store, each durable before the next.
+fn append(folder: &Path, time: f64) -> anyhow::Result<Bare> {
+    let path = folder.join("append");
+    let mut file = fs::File::create(&path)?;
+    let (record, begun) = ([7; RECORD], Instant::now());
+    let mut took = Vec::new();
+    while begun.elapsed() < Duration::from_secs_f64(time) {
+        let at = Instant::now();
+        file.write_all(&record)?;
+        file.sync_data()?;
+        took.push(at.elapsed().as_secs_f64() * 1e3);
+    }
+    let per_s = took.len() as f64 / begun.elapsed().as_secs_f64();
+    fs::remove_file(path)?;
+    took.sort_by(f64::total_cmp);
+    Ok(Bare { per_s, p50_ms: percentile(&took, 0.5), p99_ms: percentile(&took, 0.99) })
+}
