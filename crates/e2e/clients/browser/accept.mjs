@@ -24,9 +24,8 @@ const has = text => `${contents}.filter(text => text.includes(${JSON.stringify(t
 const field = 'document.activeElement?.closest(".composer") !== null && document.activeElement.tagName === "TEXTAREA"'
 const linkIs = state => `(document.documentElement.dataset.link === '${state}')`
 const rowOf = text => `[...document.querySelectorAll('.message')].find(row => row.querySelector('.markup')?.textContent.includes(${JSON.stringify(text)}))`
-/** What the browser itself says when there is no network, and when a server keeps no read states. */
+/** What the browser itself says when there is no network. */
 const NETWORK = /net::ERR_|WebSocket connection to/
-const READ_STATES = /404.*\/read-states/
 
 let passed = 0
 let failed = 0
@@ -62,8 +61,7 @@ async function finish() {
 
 async function open(options = {}) {
   const page = await browser.page({ url: net.url, ...options })
-  page.tolerated.push(READ_STATES, NETWORK)
-  page.complaints = page.complaints.filter(text => !READ_STATES.test(text))
+  page.tolerated.push(NETWORK)
   pages.push(page)
   return page
 }
@@ -263,12 +261,11 @@ await check('a limit is waited for, and a refusal is said', async () => {
   assert.equal(await one.eval(has(`refused ${run}`)), 1)
 })
 
-await check('a trace is shown, or it is said that there is none', async () => {
-  one.tolerated.push(/404.*\/trace/)
+await check('a trace is shown', async () => {
   await one.eval(`window.opened = []; window.open = url => { window.opened.push(url); return null }`)
   await one.eval(`${rowOf(`patience ${run}`)}.focus()`)
   await one.key('t')
-  await one.wait(`window.opened.length === 1 || document.querySelector('.notice')`, 'the trace')
+  await one.wait(`window.opened.length === 1`, 'the trace')
   const [url] = await one.eval('window.opened')
   assert.match(url ?? '', /\/debug\/traces\/[0-9a-f]{32}/)
   const page = await fetch(url)
