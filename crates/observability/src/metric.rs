@@ -17,6 +17,7 @@ mod instrument;
 mod label;
 mod presence;
 mod router;
+mod search;
 mod storage;
 mod telemetry;
 
@@ -34,6 +35,7 @@ pub use instrument::{
 pub use label::Label;
 pub use presence::{PresenceEvent, PresenceMetrics, ShownStatus, UpdateError, UpdateType};
 pub use router::{AdminAction, Cached, MemberKind, RouterMetrics};
+pub use search::{IndexError, IndexOperation, QueryFailure, SearchMetrics};
 pub use storage::{Operation, QueryError, StorageMetrics};
 pub use telemetry::TelemetryMetrics;
 
@@ -44,8 +46,16 @@ pub const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0
 pub const CONSTANT_LABELS: &[&str] = &["service", "instance", "region", "version"];
 
 /// Every instrument of the product, a table a struct.
-pub const ALL: &[&[Descriptor]] =
-    &[gateway::TABLE, channel::TABLE, presence::TABLE, storage::TABLE, cache::TABLE, router::TABLE, telemetry::TABLE];
+pub const ALL: &[&[Descriptor]] = &[
+    gateway::TABLE,
+    channel::TABLE,
+    presence::TABLE,
+    storage::TABLE,
+    cache::TABLE,
+    router::TABLE,
+    search::TABLE,
+    telemetry::TABLE,
+];
 
 /// Every instrument of the product, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Descriptor> {
@@ -98,6 +108,8 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
+    /// A part of a whole, from 0 to 1.
+    Ratio,
 }
 
 impl Kind {
@@ -117,6 +129,7 @@ impl Unit {
             Unit::Count => "",
             Unit::Seconds => "_seconds",
             Unit::Bytes => "_bytes",
+            Unit::Ratio => "_ratio",
         }
     }
 }

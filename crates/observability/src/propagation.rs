@@ -113,6 +113,11 @@ impl TraceContext {
         self.0.is_sampled()
     }
 
+    /// To link to it.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        self.0.clone()
+    }
+
     /// A parent for spans of this process.
     pub(crate) fn to_parent(&self) -> Context {
         let c = &self.0;

@@ -74,6 +74,9 @@ pub struct SpanRecord {
     /// What was said about it.
     #[serde(serialize_with = "as_map")]
     pub attributes: Vec<KeyValue>,
+    /// Traces that it is linked to.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<TraceId>,
 }
 
 /// A trace in one line.
@@ -177,7 +180,14 @@ impl RecentTraces {
         let spans = self.get(trace_id)?;
         let id = TraceId::from_hex(trace_id).ok()?;
         let overflowed = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner).traces.get(&id)?.overflowed;
-        html::trace(&spans, overflowed)
+        html::trace(&spans, overflowed, &self.linked_to(id))
+    }
+
+    /// The traces with a span that is linked to this one, the newest first.
+    pub fn linked_to(&self, id: TraceId) -> Vec<TraceId> {
+        let ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_linked = |trace: &Trace| trace.spans.iter().any(|span| span.links.contains(&id));
+        ring.order.iter().rev().filter(|other| ring.traces.get(other).is_some_and(is_linked)).copied().collect()
     }
 }
 
@@ -210,6 +220,7 @@ impl SpanRecord {
             },
             sampled: data.span_context.is_sampled(),
             attributes: data.attributes.clone(),
+            links: data.links.iter().map(|link| link.span_context.trace_id()).collect(),
         }
     }
 
@@ -254,6 +265,10 @@ impl TraceSummary {
 
 fn as_text<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
+}
+
+fn as_texts<S: Serializer>(values: &[TraceId], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values.iter().map(TraceId::to_string))
 }
 
 fn as_optional_text<S: Serializer>(value: &Option<SpanId>, to: S) -> Result<S::Ok, S::Error> {

@@ -33,10 +33,12 @@ impl ShouldSample for Head {
         _: &str,
         _: &SpanKind,
         _: &[KeyValue],
-        _: &[Link],
+        links: &[Link],
     ) -> SamplingResult {
         let parent = parent.map(|cx| cx.span().span_context().clone()).filter(|span| span.is_valid());
-        let kept = parent.as_ref().map_or_else(|| keeps(self.ratio, trace), |span| span.is_sampled());
+        // What is done for many traces at once is kept if one of them is.
+        let linked = || links.iter().any(|link| link.span_context.is_sampled());
+        let kept = parent.as_ref().map_or_else(|| keeps(self.ratio, trace) || linked(), |span| span.is_sampled());
         let decision = match (kept, self.record_all) {
             (true, _) => SamplingDecision::RecordAndSample,
             (false, true) => SamplingDecision::RecordOnly,

@@ -10,6 +10,8 @@
 //!       └─ gateway.deliver      one on every gateway with recipients
 //! ```
 //!
+//! `search.index` is a trace of its own, linked to those of the messages that it put into the index.
+//!
 //! A span ends when it is left for the last time, or when it is dropped if it was never entered: instrument the future
 //! that does the work, or hold the span over the work without entering it, but do not mix the two.
 
@@ -29,6 +31,9 @@ pub(crate) const TARGET: &str = "clarion";
 
 /// The attribute that holds how long something took, in seconds.
 pub(crate) const DURATION: &str = "duration";
+
+/// How many traces one span is linked to at most; exporters drop what is more.
+pub const MOST_LINKS: usize = 128;
 
 /// A span's name, who opens it, and its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +95,20 @@ pub const ALL: &[SpanInfo] = &[
         help: "One event written to the sockets of one gateway: an aggregate, never a span a socket.",
     },
     SpanInfo {
+        name: "search.index",
+        service: "search",
+        kind: "consumer",
+        attributes: &["message_count"],
+        help: "A batch of messages made findable; linked to the traces of those who sent them.",
+    },
+    SpanInfo {
+        name: "search.query",
+        service: "search",
+        kind: "server",
+        attributes: &["query", "result_count", "request_id", "user_id"],
+        help: "A search, from the question to the ids of what was found.",
+    },
+    SpanInfo {
         name: "db.query",
         service: "every service with a store",
         kind: "client",
@@ -139,6 +158,9 @@ pub const ATTRIBUTES: &[(&str, &str)] = &[
     ("failed_count", "Sessions that did not get it."),
     ("query_type", "What was asked of the store."),
     ("table", "The keyspace or table it is about."),
+    ("message_count", "How many messages."),
+    ("query", "The shape of a search: how many words and which filters, never what was looked for."),
+    ("result_count", "How many messages match a search."),
     ("key", "What kind of key was looked up; never the key itself."),
     ("result", "`hit` or `miss`."),
     ("duration", "How long it took, in seconds."),
@@ -217,6 +239,27 @@ pub fn delivered(span: &Span, recipients: usize, failed: usize, duration: Durati
     span.record("recipient_count", recipients);
     span.record("failed_count", failed);
     span.record(DURATION, duration.as_secs_f64());
+}
+
+/// A batch of messages made findable, and the traces in which they were sent; more than [`MOST_LINKS`] are left out.
+pub fn search_index(sent: &[TraceContext], message_count: usize) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "search.index", otel.kind = "consumer", message_count);
+    for trace in sent.iter().filter(|trace| trace.exists()).take(MOST_LINKS) {
+        span.add_link(trace.span_context());
+    }
+    begin(span, Context::new())
+}
+
+/// A search; what it found is said by [`found`].
+pub fn search_query(from: &Remote, query: &str) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "search.query", otel.kind = "server", query, result_count = Empty,
+        request_id = from.request_id.as_deref(), user_id = from.user_id.map(display));
+    begin(span, from.trace.to_parent())
+}
+
+/// Says how many messages match.
+pub fn found(span: &Span, result_count: u64) {
+    span.record("result_count", result_count);
 }
 
 /// A read of the store. A child of the current span; without one nobody asked for it, and it is no span.

@@ -69,6 +69,12 @@ events! {
     STORAGE_RECOVERED = "storage.recovered", Info, "storage", "disk has room again: sends are accepted";
     QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
 
+    INDEX_BUILDING = "index.building", Warn, "search", "search index is built anew from the store";
+    INDEX_READY = "index.ready", Info, "search", "search index is complete";
+    INDEX_FAILED = "index.failed", Error, "search", "search index cannot be written";
+    INDEX_RECOVERED = "index.recovered", Info, "search", "search index is written again";
+    INDEX_REPAIRED = "index.repaired", Warn, "search", "search index differed from the store and was put right";
+
     ADMIN_ACTION = "admin.action", Info, "admin", "administrator acted";
     SECURITY_EVENT = "security.event", Warn, "security", "security event";
     TOKEN_ISSUED = "token.issued", Info, "security", "token issued";

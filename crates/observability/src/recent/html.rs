@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{Display, Formatter, Result, Write};
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::SpanId;
+use opentelemetry::trace::{SpanId, TraceId};
 
 use super::{SpanRecord, TraceSummary, time};
 
@@ -48,7 +48,7 @@ pub(super) fn list(traces: &[TraceSummary], most: usize) -> String {
 }
 
 /// One trace as a waterfall; nothing if it has no spans.
-pub(super) fn trace(spans: &[SpanRecord], overflowed: u64) -> Option<String> {
+pub(super) fn trace(spans: &[SpanRecord], overflowed: u64, linked: &[TraceId]) -> Option<String> {
     let first = spans.first()?;
     let begin = spans.iter().map(|s| s.start).min()?;
     let end = spans.iter().map(SpanRecord::end).max()?;
@@ -77,13 +77,15 @@ pub(super) fn trace(spans: &[SpanRecord], overflowed: u64) -> Option<String> {
     };
     let kept = if root.sampled { "exported" } else { "not exported" };
     let id = first.trace_id;
+    let linked: String = linked.iter().map(|id| format!(" <a href=\"{PATH}/{id}\"><code>{id}</code></a>")).collect();
+    let linked = if linked.is_empty() { linked } else { format!("<p class=\"meta\">Linked from{linked}</p>") };
     Some(page(
         &format!("{} · {id}", Text(&root.name)),
         &format!(
             "<header><p class=\"up\"><a href=\"{PATH}\">← Recent traces</a></p><h1>{}</h1>\
              <p class=\"meta\"><code>{id}</code></p>\
              <p class=\"meta\">{} · {} spans{failed}{missing} · {kept} · <time datetime=\"{at}\">{at}</time></p>\
-             <p class=\"legend\">{legend}</p><nav><a href=\"{PATH}/{id}?format=json\">JSON</a></nav></header>\
+             {linked}<p class=\"legend\">{legend}</p><nav><a href=\"{PATH}/{id}?format=json\">JSON</a></nav></header>\
              <main><div class=\"axis\" aria-hidden=\"true\"><span></span><div>{axis}</div><span></span></div>{rows}</main>",
             Title(root),
             Lasted(whole),
@@ -215,6 +217,9 @@ impl Display for Bar<'_> {
         pair(f, "span", span.span_id)?;
         for attribute in &span.attributes {
             pair(f, Text(attribute.key.as_str()), Text(&attribute.value.to_string()))?;
+        }
+        for id in &span.links {
+            pair(f, "linked to", format_args!("<a href=\"{PATH}/{id}\"><code>{id}</code></a>"))?;
         }
         f.write_str("</dl></details>")
     }
