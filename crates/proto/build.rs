@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "clarion/v1/types.proto",
     "clarion/v1/event.proto",
     "clarion/v1/channel.proto",
     "clarion/v1/router.proto",
     "clarion/v1/gateway.proto",
+    "clarion/v1/search.proto",
     "clarion/v1/presence.proto",
 ];
 

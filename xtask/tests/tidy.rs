@@ -21,6 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
     ),
     (
+        "clarion-search",
+        &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
+    ),
+    (
         "clarion-presence",
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
     ),
@@ -35,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-router",
             "clarion-presence",
             "clarion-channel",
+            "clarion-search",
             "clarion-gateway",
         ],
     ),
@@ -50,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-router",
             "clarion-presence",
             "clarion-channel",
+            "clarion-search",
             "clarion-gateway",
         ],
     ),

@@ -134,6 +134,31 @@ impl channel_server::Channel for Api {
         Ok(Response::new(v1::ListMessagesResponse { messages: views.iter().map(Into::into).collect() }))
     }
 
+    async fn read_messages(
+        &self,
+        request: Request<v1::ReadMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let (truth, span) = self.enter(&remote, key(request.key)?, None).await?;
+        let asked = request.messages.iter().take(HISTORY_PAGE as usize);
+        let asked: Vec<_> = asked.map(|m| (ChannelId(m.channel_id), MessageId(m.message_id))).collect();
+        let read = self.reads.several(&truth, UserId(request.actor_id), &asked);
+        let views = settle(&span, read.instrument(span.clone()).await)?;
+        Ok(Response::new(v1::ListMessagesResponse { messages: views.iter().map(Into::into).collect() }))
+    }
+
+    async fn list_readable(
+        &self,
+        request: Request<v1::ListReadableRequest>,
+    ) -> Result<Response<v1::ListReadableResponse>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let (truth, span) = self.enter(&remote, key(request.key)?, None).await?;
+        let truth = truth.read();
+        let read = truth.state.guild().and_then(|guild| access::history(guild, UserId(request.actor_id)));
+        let read = read.map(|channels| v1::ListReadableResponse { channels: channels.map(|id| id.0).collect() });
+        settle(&span, read.map(Response::new).map_err(Failure::Refused))
+    }
+
     async fn add_reaction(&self, request: Request<v1::ReactionRequest>) -> Result<Response<Done>, Status> {
         let (remote, request) = (remote(&request), request.into_inner());
         let key = key(request.key)?;

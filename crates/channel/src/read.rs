@@ -5,7 +5,7 @@
 
 mod unread;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clarion_model::id::{ChannelId, MessageId, UserId};
@@ -78,6 +78,29 @@ impl Reads {
             return Ok(Page::default());
         }
         Ok(self.page(channel, anchor, limit, applied).await?)
+    }
+
+    /// Messages from anywhere in the guild, with those that they answer. What is gone, and what the actor may not read, is
+    /// left out and not told apart.
+    pub(crate) async fn several(
+        &self,
+        truth: &owner::Shared,
+        actor: UserId,
+        messages: &[(ChannelId, MessageId)],
+    ) -> Result<Vec<MessageView>, Failure> {
+        let readable: BTreeSet<ChannelId> = access::history(truth.read().state.guild()?, actor)?.collect();
+        let asked = messages.iter().filter(|(channel, _)| readable.contains(channel));
+        let read = asked.map(|(channel, id)| self.message(truth, actor, *channel, *id));
+        let mut found = Vec::with_capacity(messages.len());
+        for view in join_all(read).await {
+            match view {
+                Ok(view) => found.push(view),
+                // It went, or the permission did, a moment ago.
+                Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(found)
     }
 
     /// Who reacted with an emoji, by id.

@@ -36,6 +36,8 @@ pub struct Config {
     pub presence: clarion_presence::Config,
     /// The channel server.
     pub channel: clarion_channel::Config,
+    /// The search service.
+    pub search: clarion_search::Config,
     /// The gateway.
     pub gateway: clarion_gateway::Config,
 }
@@ -64,6 +66,7 @@ impl Default for Config {
             cache: clarion_storage::cache::Config::default(),
             presence: clarion_presence::Config::default(),
             channel: clarion_channel::Config::default(),
+            search: clarion_search::Config::default(),
             gateway: clarion_gateway::Config::default(),
         }
     }
@@ -87,6 +90,9 @@ impl Config {
         let mut config: Self = load(file, &known, overrides)?;
         if config.storage.path == Self::default().storage.path {
             config.storage.path = config.data.join("store");
+        }
+        if config.search.index.path == Self::default().search.index.path {
+            config.search.index.path = config.data.join("search");
         }
         Ok(config)
     }

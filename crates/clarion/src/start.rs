@@ -1,4 +1,4 @@
-//! The list: embedded stores, a router, a presence server, channel servers, gateways, in one process.
+//! The list: embedded stores, a router, the search service, channel servers, a presence server, gateways, in one process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
 //! still works.
@@ -66,6 +66,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
         let server = clarion_router::Server::bind(settings, deps, host.clone()).await?;
         Ok(((server.address().clone(), server.admin(), host.telemetry().clone()), server.run()))
     })?;
+    let (search, operators) = start_search(&mut process, config, &stores)?;
     for n in 0..topology.channel_servers {
         start_channel_server(&mut process, config, n, &stores, &router)?;
     }
@@ -73,11 +74,12 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     let presence = start_presence(&mut process, &config.presence, &cache)?;
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
-        let (router, presence) = (router.clone(), presence.clone());
-        let deps = Deps { router, presence, demo: demo.clone(), trace_pages: trace_pages.clone() };
+        let (router, presence, search) = (router.clone(), presence.clone(), Some(search.clone()));
+        let deps = Deps { router, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
         gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
+    let routes = routes.merge(clarion_router::for_operators(operators.routes(), config.admin.token.clone()));
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
     admin_port.show_traces(&trace_pages);
     let presence = config.presence.clone();
@@ -116,6 +118,20 @@ fn start_channel_server(
     let settings = config.channel.clone();
     process.start("channel", &format!("channel-{n}"), 1, |host| async move {
         Ok(((), clarion_channel::Server::bind(settings, deps, host).await?.run()))
+    })
+}
+
+/// After the router and before the channel servers: it stops after them and sees the last of what they wrote.
+fn start_search(
+    process: &mut Process,
+    config: &Config,
+    stores: &Stores,
+) -> anyhow::Result<(Address, clarion_search::Operators)> {
+    let deps = clarion_search::Deps { stores: stores.clone() };
+    let settings = config.search.clone();
+    process.start("search", "search-0", 1, |host| async move {
+        let server = clarion_search::Server::bind(settings, deps, host).await?;
+        Ok(((server.address().clone(), server.operators()), server.run()))
     })
 }
 

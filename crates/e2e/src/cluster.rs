@@ -34,6 +34,8 @@ impl Cluster {
         let mut config = Config { data: data.path().to_path_buf(), topology, ..Config::default() };
         config.storage.path = data.path().join("store");
         config.storage.min_free = 0;
+        config.search.index.path = data.path().join("search");
+        config.search.index.min_free = 0;
         config.gateway.listen = ([127, 0, 0, 1], 0).into();
         config.admin.listen = Some(([127, 0, 0, 1], 0).into());
         config.gateway.rest.rate_limits.enabled = false;

@@ -14,6 +14,7 @@ mod message;
 mod presence;
 mod read_state;
 mod role;
+mod search;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -33,6 +34,7 @@ pub(crate) use message::{Emoji, Message, Shown};
 pub(crate) use presence::Presence;
 pub(crate) use read_state::{ReadState, UnreadState};
 pub(crate) use role::Role;
+pub(crate) use search::{Found, NotReady};
 pub(crate) use user::{Me, User};
 
 /// An id as clients read it: a decimal string.

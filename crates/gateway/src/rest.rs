@@ -20,6 +20,7 @@ mod reaction;
 mod read_state;
 mod refusal;
 mod role;
+mod search;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,8 @@ use axum::extract::Request;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use clarion_observability::Telemetry;
 use clarion_observability::metric::GatewayMetrics;
+use clarion_proto::v1::search_client::SearchClient;
+use clarion_runtime::Peer;
 
 use crate::accounts::Accounts;
 use crate::demo::Demo;
@@ -55,6 +58,7 @@ pub(crate) struct State {
     pub(crate) directory: Directory,
     pub(crate) accounts: Accounts,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) search: Option<SearchClient<Peer>>,
     pub(crate) telemetry: Telemetry,
     pub(crate) config: RestConfig,
     pub(crate) limits: Arc<Limits>,

@@ -18,6 +18,7 @@ use clarion_observability::Origin;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::GatewayMetrics;
 use clarion_proto::v1::gateway_server::GatewayServer;
+use clarion_proto::v1::search_client::SearchClient;
 use clarion_runtime::{Address, Host, Listener};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +49,8 @@ const PRESENCES: usize = 1_024;
 pub struct Deps {
     /// Where the router answers.
     pub router: Address,
+    /// Where searches are answered; without it there are none.
+    pub search: Option<Address>,
     /// Where the presence server answers.
     pub presence: Address,
     /// The demo workspace, once there is one; shown to this machine alone.
@@ -112,6 +115,7 @@ impl Server {
             directory: directory.clone(),
             accounts: accounts.clone(),
             metrics: metrics.clone(),
+            search: deps.search.as_ref().map(|address| SearchClient::new(host.peer(address))),
             telemetry: host.telemetry().clone(),
             config: config.rest.clone(),
             limits: limits.clone(),

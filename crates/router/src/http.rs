@@ -44,6 +44,11 @@ impl Admin {
     }
 }
 
+/// Lets only those to the routes whom the admin API takes.
+pub fn for_operators(routes: Router, token: Option<String>) -> Router {
+    routes.layer(axum::middleware::from_fn_with_state(Guard { token }, guard))
+}
+
 #[derive(Clone)]
 struct Guard {
     token: Option<String>,

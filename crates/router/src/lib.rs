@@ -10,4 +10,5 @@ mod table;
 
 pub use admin::{Admin, AdminError, NewGuild, SessionAction};
 pub use config::Config;
+pub use http::for_operators;
 pub use server::{Deps, Server};

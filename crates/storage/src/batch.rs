@@ -52,6 +52,15 @@ pub struct Tail {
     pub entries: u64,
 }
 
+/// Logs that have grown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    /// Which, each once, and where it ends.
+    pub keys: Vec<(Key, Tail)>,
+    /// The mark of this answer: what grows from now on has a higher one. Of no meaning to another opening of the store.
+    pub mark: u64,
+}
+
 /// Part of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPage {

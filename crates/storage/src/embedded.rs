@@ -5,6 +5,7 @@
 
 mod committer;
 mod db;
+mod growth;
 mod handle;
 mod pending;
 mod read;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use committer::{Committer, Inbox};
 use db::Db;
+use growth::Growth;
 use handle::{Handle, Queue};
 
 use crate::Stores;
@@ -109,7 +111,9 @@ impl Embedded {
         let (fail, failure) = watch::channel(None);
         let failure = Failure(failure);
         let (closing, closed) = oneshot::channel();
-        let committer = Committer::new(config, db.clone(), metrics.clone(), Inbox::new(work, closed), fail);
+        let growth = Arc::new(Growth::new());
+        let inbox = Inbox::new(work, closed);
+        let committer = Committer::new(config, db.clone(), metrics.clone(), inbox, fail, growth.clone());
         let committer = committer.map_err(|error| failed(error.to_string()))?;
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let waiting = waiting.map_err(|error| failed(error.to_string()))?;
@@ -120,14 +124,15 @@ impl Embedded {
             committer.run(&waiting);
         });
         let committer = committer.map_err(|error| failed(error.to_string()))?;
-        let handle = Arc::new(Handle { db, queue: Queue::new(queue), failure: failure.clone(), metrics });
+        let handle = Arc::new(Handle { db, queue: Queue::new(queue), failure: failure.clone(), metrics, growth });
         let stores = Stores {
             logs: handle.clone(),
             messages: handle.clone(),
             guilds: handle.clone(),
             users: handle.clone(),
             slots: handle.clone(),
-            routes: handle,
+            routes: handle.clone(),
+            keys: handle,
         };
         let opened = Fields::detail(config.path.display().to_string());
         telemetry.in_scope(|| log::STORAGE_OPENED.emit(opened));

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod conformance;
 pub mod embedded;
 mod error;
+pub mod index;
 mod row;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use clarion_model::key::{Epoch, Key, Position, Slot};
 use clarion_model::message::{Anchor, MessageView, Nonce};
 use clarion_model::user::UserState;
 
-pub use batch::{Batch, LogPage, NonceRow, SlotRecord, Tail};
+pub use batch::{Batch, Grown, LogPage, NonceRow, SlotRecord, Tail};
 pub use error::{CommitError, OpenError, ReadError};
 
 /// Handles to every noun of one store. Opened once by whoever composes the process.
@@ -36,6 +37,8 @@ pub struct Stores {
     pub slots: Arc<dyn Slots>,
     /// Which key a channel lies in.
     pub routes: Arc<dyn Routes>,
+    /// Which keys there are.
+    pub keys: Arc<dyn Keys>,
 }
 
 /// The log of each key.
@@ -71,6 +74,9 @@ pub trait Messages: Send + Sync {
     /// as its text.
     async fn by_nonce(&self, channel: ChannelId, author: UserId, nonce: &Nonce)
     -> Result<Option<MessageId>, ReadError>;
+
+    /// How many messages a channel has, of those up to and including an id.
+    async fn count(&self, channel: ChannelId, upto: MessageId) -> Result<u64, ReadError>;
 }
 
 /// Guilds, as their rows say.
@@ -96,6 +102,17 @@ pub trait Slots: Send + Sync {
     /// Takes slots: raises the epoch of each by one, durably, in the name of `owner`. From then on no batch of an earlier
     /// epoch is acknowledged. Answers in the order asked.
     async fn raise(&self, slots: &[Slot], owner: &str) -> Result<Vec<Epoch>, CommitError>;
+}
+
+/// The keys that hold messages, for who follows the logs of all of them.
+#[async_trait::async_trait]
+pub trait Keys: Send + Sync {
+    /// The guilds and channels between people whose logs have grown after a mark, with where they end, and the mark of
+    /// this answer. All of them when the mark is 0, or too long ago. May name some that have not grown.
+    async fn grown(&self, since: u64) -> Result<Grown, ReadError>;
+
+    /// Changes when some log has grown, durably.
+    fn growth(&self) -> tokio::sync::watch::Receiver<u64>;
 }
 
 /// Where channels lie.

@@ -49,6 +49,15 @@ pub(crate) fn readable(guild: &GuildState, user: UserId, channel: ChannelId) -> 
     if channel.kind == ChannelKind::Category { Err(Refusal::NOT_A_TEXT_CHANNEL) } else { Ok(held) }
 }
 
+/// The channels whose history a member may read.
+pub(crate) fn history(guild: &GuildState, user: UserId) -> Result<impl Iterator<Item = ChannelId>, Refusal> {
+    guild_wide(guild, Actor::User(user))?;
+    let readable = move |id: &ChannelId| {
+        readable(guild, user, *id).is_ok_and(|held| held.contains(Permissions::READ_MESSAGE_HISTORY))
+    };
+    Ok(guild.channels.keys().copied().filter(readable))
+}
+
 /// What an actor may do in the guild as a whole.
 pub(crate) fn guild_wide(guild: &GuildState, actor: Actor) -> Result<Permissions, Refusal> {
     match actor {

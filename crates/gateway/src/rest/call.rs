@@ -121,13 +121,51 @@ impl Query {
     }
 
     /// A value that is not empty.
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Whether a flag is up, in one of the ways that libraries write it.
     pub(super) fn flag(&self, name: &str) -> bool {
         matches!(self.text(name), Some("true" | "True" | "1"))
+    }
+
+    /// All values of a name that may be there several times, in the ways that libraries write lists.
+    pub(super) fn all(&self, name: &str, most: usize) -> Result<Vec<&str>, Refusal> {
+        let listed = |key: &str| key == name || key.strip_suffix("[]") == Some(name);
+        let mut values: Vec<&str> = Vec::new();
+        for value in self.0.iter().filter(|(key, _)| listed(key)).map(|(_, value)| value.as_str()) {
+            if !value.is_empty() && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if values.len() > most {
+            let fault = Fault::new("BASE_TYPE_MAX_LENGTH", format!("Must be {most} or fewer in length."));
+            return Err(Refusal::field(name, fault));
+        }
+        Ok(values)
+    }
+
+    /// All ids of a name.
+    pub(super) fn ids(&self, name: &str, most: usize) -> Result<Vec<u64>, Refusal> {
+        let read = |text| snowflake(text).ok_or_else(|| Refusal::field(name, not_an_id(text)));
+        self.all(name, most)?.into_iter().map(read).collect()
+    }
+
+    /// A flag that is up, down, or not named.
+    pub(super) fn maybe(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.text(name) {
+            None => Ok(None),
+            Some("true" | "True" | "1") => Ok(Some(true)),
+            Some("false" | "False" | "0") => Ok(Some(false)),
+            Some(_) => Err(Refusal::field(name, Fault::new("BOOLEAN_TYPE_CONVERT", "Must be either true or false."))),
+        }
+    }
+
+    /// A value that is one of a few.
+    pub(super) fn one_of<'a>(&'a self, name: &str, known: &[&'static str]) -> Result<Option<&'a str>, Refusal> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        if known.contains(&value) { Ok(Some(value)) } else { Err(Refusal::field(name, not_one_of(known))) }
     }
 
     pub(super) fn id(&self, name: &str) -> Result<Option<u64>, Refusal> {
@@ -161,6 +199,11 @@ fn decode(text: &str) -> String {
 
 fn snowflake(text: &str) -> Option<u64> {
     text.parse::<UserId>().ok().map(|id| id.0)
+}
+
+/// What is wrong with a text that should be one of a few.
+pub(super) fn not_one_of(known: &[&str]) -> Fault {
+    Fault::new("BASE_TYPE_CHOICES", format!("Value must be one of {{{}}}.", known.join(", ")))
 }
 
 /// What is wrong with a text that should be an id.

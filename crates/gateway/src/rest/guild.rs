@@ -6,13 +6,14 @@ use clarion_model::event::{Event, GuildEvent};
 use clarion_model::guild::{Channel as GuildChannel, GuildState};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::key::Key;
-use clarion_model::limits::MEMBER_PAGE;
+use clarion_model::limits::{MEMBER_PAGE, NAME};
 use clarion_model::permission::{can_view, class_of};
 use clarion_proto::v1;
 
 use super::answer::{Answer, Answered};
 use super::call::Call;
 use super::refusal::Refusal;
+use crate::api::error::Fault;
 use crate::api::{Channel, Guild, Member, Role};
 use crate::directory::Target;
 
@@ -42,6 +43,26 @@ pub(super) async fn members(call: Call) -> Answered {
     let guild = named_guild(&call).await?;
     let page = guild.members.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
     Ok(Answer::object(&page.map(|(_, member)| Member::from(&**member)).collect::<Vec<_>>()))
+}
+
+/// The members one of whose names begins with a text, whatever its case, by id.
+pub(super) async fn search_members(call: Call) -> Answered {
+    let limit = call.query.number("limit", 1..=MEMBER_PAGE, 1)? as usize;
+    let required = || Refusal::field("query", Fault::new("BASE_TYPE_REQUIRED", "This field is required"));
+    let wanted = call.query.text("query").ok_or_else(required)?;
+    if wanted.chars().count() > NAME {
+        let fault = Fault::new("BASE_TYPE_BAD_LENGTH", format!("Must be between 1 and {NAME} in length."));
+        return Err(Refusal::field("query", fault));
+    }
+    let wanted = wanted.to_lowercase();
+    let guild = named_guild(&call).await?;
+    let begins = |name: &str| name.to_lowercase().starts_with(&wanted);
+    let found = guild.members.values().filter(|member| {
+        begins(&member.user.username)
+            || member.user.global_name.as_deref().is_some_and(begins)
+            || member.nick.as_deref().is_some_and(begins)
+    });
+    Ok(Answer::object(&found.take(limit).map(|member| Member::from(&**member)).collect::<Vec<_>>()))
 }
 
 pub(super) async fn member(call: Call) -> Answered {

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{channel, demo, entry, guild, message, reaction, read_state, role, trace, user};
+use super::{channel, demo, entry, guild, message, reaction, read_state, role, search, trace, user};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -106,6 +106,8 @@ pub(super) const ALL: &[Operation] = &[
     operation!(Other "GET" "/guilds/{guild}/channels" "guild_channels_list" => guild::channels),
     operation!(Other "GET" "/guilds/{guild}/roles" "guild_roles_list" => guild::roles),
     operation!(Other "GET" "/guilds/{guild}/members" "guild_members_list" => guild::members),
+    operation!(Other "GET" "/guilds/{guild}/members/search" "guild_members_search" => guild::search_members),
+    operation!(Other "GET" "/guilds/{guild}/messages/search" "guild_messages_search" => search::messages),
     operation!(Other "GET" "/guilds/{guild}/members/{user}" "guild_member_get" => guild::member),
     operation!(Other "GET" "/channels/{channel}" "channel_get" => guild::channel),
     operation!(Other "GET" "/channels/{channel}/messages" "messages_list" => message::list),

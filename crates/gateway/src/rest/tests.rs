@@ -6,6 +6,7 @@ mod extension;
 mod journey;
 mod peer;
 mod read;
+mod search;
 mod structure;
 mod telemetry;
 mod wire;
@@ -19,6 +20,7 @@ use clarion_model::id::UserId;
 use clarion_observability::capture::Capture;
 use clarion_proto::v1::channel_server::ChannelServer;
 use clarion_proto::v1::router_server::RouterServer;
+use clarion_proto::v1::search_server::SearchServer;
 use clarion_runtime::{Host, Listen, Process};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -76,7 +78,8 @@ impl Edge {
             .start("peer", "peer-0", 1, |host: Host| async move {
                 let listener = host.listen(&Listen::InProcess)?;
                 let mut routes = Routes::new(RouterServer::new(served.clone()));
-                routes = routes.add_service(ChannelServer::new(served));
+                routes = routes.add_service(ChannelServer::new(served.clone()));
+                routes = routes.add_service(SearchServer::new(served));
                 Ok(((), async move { host.serve_grpc(listener, routes).await }))
             })
             .expect("a peer");
@@ -96,12 +99,23 @@ impl Edge {
         let accounts = Accounts::new(directory.clone(), Box::new(Followed), metrics.clone());
         let entry = Entry { public_url: None, starts: Arc::new(Starts::new(crate::Identify::default())) };
         let telemetry = host.telemetry().clone();
+        let search = Some(SearchClient::new(host.peer(&"in-process:peer-0".parse().expect("an address"))));
         let limits = Arc::new(Limits::new(config.rate_limits.clone()));
         let demo = Demo::default();
         let served = Some(demo.clone());
         let trace_pages = TracePages::at("http://traces/{trace_id}");
-        let router =
-            router(State { directory, accounts, metrics, telemetry, config, limits, entry, demo: served, trace_pages });
+        let router = router(State {
+            directory,
+            accounts,
+            metrics,
+            search,
+            telemetry,
+            config,
+            limits,
+            entry,
+            demo: served,
+            trace_pages,
+        });
         Self { router, demo, fake, capture, host, process: Some(process) }
     }
 

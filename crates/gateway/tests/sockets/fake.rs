@@ -300,6 +300,12 @@ impl Channel for World {
     async fn remove_reaction(&self, _: Request<v1::ReactionRequest>) -> Answer<v1::Done> {
         not_here()
     }
+    async fn read_messages(&self, _: Request<v1::ReadMessagesRequest>) -> Answer<v1::ListMessagesResponse> {
+        not_here()
+    }
+    async fn list_readable(&self, _: Request<v1::ListReadableRequest>) -> Answer<v1::ListReadableResponse> {
+        not_here()
+    }
     async fn list_reactions(&self, _: Request<v1::ListReactionsRequest>) -> Answer<v1::ListReactionsResponse> {
         not_here()
     }

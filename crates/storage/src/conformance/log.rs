@@ -2,7 +2,7 @@
 
 use clarion_model::event::{Event, GuildEvent};
 use clarion_model::id::RoleId;
-use clarion_model::key::{Epoch, Position};
+use clarion_model::key::{Epoch, Key, Position};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,32 @@ pub(super) async fn rules(stores: &Stores, ids: &mut Ids) {
     what_is_trimmed_is_missed(stores, ids).await;
     a_long_log_is_trimmed_at_once(stores, ids).await;
     keys_do_not_mix(stores, ids).await;
+    what_has_grown_is_named(stores, ids).await;
+}
+
+async fn what_has_grown_is_named(stores: &Stores, ids: &mut Ids) {
+    let mut owner = Owner::of(stores, ids.guild()).await;
+    let mut other = Owner::of(stores, ids.guild()).await;
+    let place = ids.channel();
+    let mut watch = stores.keys.growth();
+    watch.mark_unchanged();
+    let first = ids.message();
+    let entries = owner.write(vec![create(message(place, first, "one"))]).await;
+    assert!(watch.has_changed().unwrap());
+    let tail = Tail { position: entries[0].position, last_id: first.0, entries: 1 };
+    let all = stores.keys.grown(0).await.unwrap();
+    assert!(all.keys.contains(&(owner.key, tail)), "everything there is, for who knows nothing");
+    assert!(all.keys.iter().all(|(key, _)| !matches!(key, Key::User(_))), "accounts hold no messages");
+
+    let second = ids.message();
+    let entries = other.write(vec![create(message(ids.channel(), second, "two"))]).await;
+    let since = stores.keys.grown(all.mark).await.unwrap();
+    let tail = Tail { position: entries[0].position, last_id: second.0, entries: 1 };
+    assert!(since.keys.contains(&(other.key, tail)), "{since:?}");
+    let again = stores.keys.grown(since.mark).await.unwrap();
+    assert!(again.mark >= since.mark);
+    // A mark of nobody's names everything.
+    assert!(stores.keys.grown(u64::MAX).await.unwrap().keys.len() >= all.keys.len());
 }
 
 async fn an_empty_log_ends_at_the_start(stores: &Stores, ids: &mut Ids) {

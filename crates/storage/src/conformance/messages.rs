@@ -15,8 +15,27 @@ pub(super) async fn rules(stores: &Stores, ids: &mut Ids) {
     edits_and_deletions_show(stores, ids).await;
     reactions_keep_their_order(stores, ids).await;
     a_deleted_message_takes_its_reactions_along(stores, ids).await;
+    messages_are_counted(stores, ids).await;
     a_nonce_finds_its_message(stores, ids).await;
     an_old_nonce_is_forgotten(stores, ids).await;
+}
+
+async fn messages_are_counted(stores: &Stores, ids: &mut Ids) {
+    let mut owner = Owner::of(stores, ids.guild()).await;
+    let [below, place, above] = [ids.channel(), ids.channel(), ids.channel()];
+    let mut all = Vec::new();
+    for channel in [below, place, above, place, place] {
+        let id = ids.message();
+        owner.write(vec![create(message(channel, id, "counted"))]).await;
+        if channel == place {
+            all.push(id);
+        }
+    }
+    let count = async |upto| stores.messages.count(place, upto).await;
+    assert_eq!(count(MessageId(u64::MAX)).await, Ok(3));
+    assert_eq!((count(all[1]).await, count(MessageId(all[1].0 - 1)).await), (Ok(2), Ok(1)));
+    owner.write(vec![GuildEvent::MessageDelete { channel_id: place, id: all[0] }]).await;
+    assert_eq!((count(all[1]).await, count(MessageId(0)).await), (Ok(1), Ok(0)));
 }
 
 /// What a page should be, straight from its definition. `all` is oldest first.

@@ -1,6 +1,6 @@
 //! The committer: the one thread that writes. It makes groups of what waits, and a group durable with one sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Config;
 use super::db::{Db, record};
+use super::growth::Growth;
 use super::pending::Pending;
 use super::room::{LOOK_EVERY, Room};
 use super::schema::{self, NonceRow, SlotRow, Table, TailRow};
@@ -61,6 +62,7 @@ pub(super) struct Committer {
     room: Room,
     group_batches: usize,
     group_bytes: usize,
+    growth: Arc<Growth>,
 }
 
 impl Inbox {
@@ -94,6 +96,7 @@ impl Committer {
         metrics: StorageMetrics,
         inbox: Inbox,
         failure: watch::Sender<Option<String>>,
+        growth: Arc<Growth>,
     ) -> Result<Self, ReadError> {
         let mut slots = BTreeMap::new();
         for row in db.view().range(Table::Slots, (Bound::Unbounded, Bound::Unbounded)) {
@@ -112,6 +115,7 @@ impl Committer {
             swept: Vec::new(),
             group_batches: config.group_batches.max(1),
             group_bytes: config.group_bytes,
+            growth,
         })
     }
 
@@ -157,6 +161,7 @@ impl Committer {
         let mut pending = Pending::new(db.view());
         let mut batches = 0u32;
         let mut nonces = (0, Timestamp::default());
+        let mut grown = BTreeSet::new();
         let mut staged = Ok(());
         for work in group {
             // After a failure the rest is only taken along, to be told.
@@ -178,6 +183,9 @@ impl Committer {
                     }
                     due.push(Due::Written { slot, epoch, answer });
                     batches += 1;
+                    if !batch.positions.is_empty() && !matches!(batch.key, Key::User(_)) {
+                        grown.insert(batch.key);
+                    }
                     if let Some(at) = batch.nonce_at {
                         nonces = (nonces.0 + 1, nonces.1.max(at));
                     }
@@ -206,6 +214,7 @@ impl Committer {
         db.write(pending.into_rows()).map_err(|error| error.to_string())?;
         self.metrics.commit_latency.record_duration(started.elapsed());
         self.metrics.commit_batches.record(batches.into());
+        self.growth.tell(grown);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::Failure;
 use super::committer::{Answer, Work};
 use super::db::{Db, View};
+use super::growth::Growth;
 use super::schema::Table;
 use crate::error::{CommitError, ReadError};
 
@@ -24,6 +25,7 @@ pub(super) struct Handle {
     pub(super) queue: Queue,
     pub(super) failure: Failure,
     pub(super) metrics: StorageMetrics,
+    pub(super) growth: Arc<Growth>,
 }
 
 /// The way to the committer, in the order of the first polls, also when it is full: a queue with several places alone

@@ -18,9 +18,9 @@ use clarion_proto::v1;
 
 use super::db::{View, record, value};
 use super::handle::Handle;
-use super::schema::{self, GuildPart, NonceRow, ReactionRow, Table, UserPart};
+use super::schema::{self, GuildPart, NonceRow, ReactionRow, Table, TailRow, UserPart};
 use crate::error::ReadError;
-use crate::{Guilds, Messages, Routes, Users};
+use crate::{Grown, Guilds, Keys, Messages, Routes, Users};
 
 #[async_trait]
 impl Messages for Handle {
@@ -63,6 +63,48 @@ impl Messages for Handle {
             Ok(remembered.map(|row| MessageId(row.message_id)))
         })
         .await
+    }
+
+    async fn count(&self, channel: ChannelId, upto: MessageId) -> Result<u64, ReadError> {
+        self.scan(Operation::ReadHistory, "count", Table::Messages, move |view| {
+            let (start, end) = (schema::message(channel, MessageId(0)), schema::message(channel, upto));
+            let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
+            view.range(Table::Messages, range).try_fold(0, |count, row| row.map(|_| count + 1))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Keys for Handle {
+    async fn grown(&self, since: u64) -> Result<Grown, ReadError> {
+        if let Some((keys, mark)) = self.growth.since(since) {
+            return self
+                .read(Operation::ReadLog, "tails", Table::Tails, move |view| {
+                    let tail = |key| view.record::<TailRow>(Table::Tails, &schema::key(key));
+                    let tails = keys.into_iter().map(|key| Ok((key, tail(key)?.unwrap_or_default().tail())));
+                    Ok(Grown { keys: tails.collect::<Result<_, ReadError>>()?, mark })
+                })
+                .await;
+        }
+        // Before the look: what grows in the meantime is named again.
+        let mark = self.growth.mark();
+        self.scan(Operation::ReadLog, "tails", Table::Tails, move |view| {
+            let mut keys = Vec::new();
+            for row in view.prefix(Table::Tails, &[]) {
+                let (key, row) = row?;
+                let key = schema::log_key(&key).ok_or_else(|| ReadError::Damaged("tails: key".into()))?;
+                if !matches!(key, Key::User(_)) {
+                    keys.push((key, record::<TailRow>(Table::Tails, &row)?.tail()));
+                }
+            }
+            Ok(Grown { keys, mark })
+        })
+        .await
+    }
+
+    fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.growth.watch()
     }
 }
 

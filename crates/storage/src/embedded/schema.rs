@@ -190,6 +190,11 @@ pub(super) fn key(key: Key) -> Vec<u8> {
     Bytes::new().u8(kind).u64(id).0
 }
 
+/// The key that a row of [`Table::Tails`] is of.
+pub(super) fn log_key(key: &[u8]) -> Option<Key> {
+    Key::from_parts(*key.first()?, number(key, 1)?)
+}
+
 pub(super) fn log(of: Key, at: Position) -> Vec<u8> {
     Bytes(key(of)).u64(at.epoch.0).u64(at.offset).0
 }

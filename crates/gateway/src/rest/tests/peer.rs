@@ -15,6 +15,7 @@ use clarion_model::user::User;
 use clarion_proto::v1::channel_server::Channel as ChannelService;
 use clarion_proto::v1::route_request::What;
 use clarion_proto::v1::router_server::Router as RouterService;
+use clarion_proto::v1::search_server::Search as SearchService;
 use clarion_proto::v1::{self, Done};
 use prost::Message as _;
 use tonic::codegen::BoxStream;
@@ -199,6 +200,34 @@ impl RouterService for Fake {
 }
 
 #[async_trait]
+impl SearchService for Fake {
+    async fn find(&self, r: Request<v1::FindRequest>) -> Result<Response<v1::FindResponse>, Status> {
+        let r = r.into_inner();
+        let filters = |filters: &[v1::SearchFilter], sign: &str| {
+            let each = |f: &v1::SearchFilter| format!(" {sign}{}={}", f.field().as_str_name(), f.values.join("|"));
+            filters.iter().map(each).collect::<String>().replace("SEARCH_FIELD_", "").to_lowercase()
+        };
+        let call = format!(
+            "find {:?} {:?} {:?}{}{} {:?}..{:?} {:?} {}+{}",
+            r.channels.iter().map(|id| id - CHANNEL.0).collect::<Vec<_>>(),
+            r.text,
+            r.slop,
+            filters(&r.with, ""),
+            filters(&r.without, "-"),
+            r.after,
+            r.before,
+            r.sort(),
+            r.offset,
+            r.limit,
+        );
+        let hit = v1::MessageRef { channel_id: CHANNEL.0, message_id: MESSAGE.0 };
+        // A text of its own has the index not be there yet.
+        let ready = r.text.as_deref() != Some("soon");
+        self.called(call, v1::FindResponse { ready, refilling: false, total: 31, hits: vec![hit] })
+    }
+}
+
+#[async_trait]
 impl ChannelService for Fake {
     type FollowStream = BoxStream<v1::FollowResponse>;
 
@@ -237,6 +266,22 @@ impl ChannelService for Fake {
         let r = r.into_inner();
         let messages = vec![message("newest", None, ""), message("older", None, "")];
         self.called(format!("list {} {:?}", r.limit, r.anchor), v1::ListMessagesResponse { messages })
+    }
+
+    async fn read_messages(
+        &self,
+        r: Request<v1::ReadMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let asked = r.into_inner().messages;
+        let messages = asked.iter().map(|_| message("found", None, "")).collect();
+        self.called(format!("read {}", asked.len()), v1::ListMessagesResponse { messages })
+    }
+
+    async fn list_readable(
+        &self,
+        _: Request<v1::ListReadableRequest>,
+    ) -> Result<Response<v1::ListReadableResponse>, Status> {
+        self.called("readable".into(), v1::ListReadableResponse { channels: vec![CHANNEL.0, CHANNEL.0 + 7] })
     }
 
     async fn add_reaction(&self, r: Request<v1::ReactionRequest>) -> Result<Response<Done>, Status> {

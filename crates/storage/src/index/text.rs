@@ -1,0 +1,239 @@
+//! How text becomes words: the same for what is said and for what is looked for. Pure.
+//!
+//! Case, accents and compatibility forms are folded. Scripts that put spaces between words give words; those that do not
+//! (Han, kana, Hangul, Thai and its neighbours) give pairs of neighbouring characters, so that any part of a run is found
+//! as the phrase of its pairs. The last character of a run also stands alone, so that one character is found by its pair
+//! or by itself.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Longer words are cut, in characters.
+const LONGEST: usize = 64;
+
+/// A word, or a pair of characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Folded.
+    pub text: String,
+    /// Its place among the others.
+    pub position: usize,
+    /// What it stands for.
+    pub kind: TokenKind,
+}
+
+/// The kinds of token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A word.
+    Word,
+    /// Two characters of a run.
+    Pair,
+    /// The last character of a run, which may be its only one.
+    Last {
+        /// Whether it is.
+        alone: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Belongs to a word.
+    Word,
+    /// A script without spaces.
+    Dense,
+    /// Stands by itself.
+    Sign,
+    /// Between words.
+    Space,
+}
+
+/// The tokens of a text, in order.
+pub fn tokens(text: &str) -> Vec<Token> {
+    let mut found = Vec::new();
+    each_token(text, |text, position, kind| found.push(Token { text: text.to_owned(), position, kind }));
+    found
+}
+
+/// Calls `found` with every token, its place and its kind.
+pub(crate) fn each_token(text: &str, mut found: impl FnMut(&str, usize, TokenKind)) {
+    if text.is_ascii() {
+        return ascii(text, found);
+    }
+    let folded: String = fold(text);
+    let mut position = 0;
+    let mut rest = folded.char_indices().peekable();
+    while let Some((start, c)) = rest.next() {
+        let class = class(c);
+        let mut end = start + c.len_utf8();
+        if matches!(class, Class::Word | Class::Dense) {
+            while let Some((at, next)) = rest.peek().copied()
+                && (self::class(next) == class || is_combining_mark(next))
+            {
+                end = at + next.len_utf8();
+                rest.next();
+            }
+        }
+        let run = &folded[start..end];
+        match class {
+            Class::Space => {}
+            Class::Sign => {
+                found(run, position, TokenKind::Word);
+                position += 1;
+            }
+            Class::Word => {
+                found(cut(run), position, TokenKind::Word);
+                position += 1;
+            }
+            Class::Dense => position = pairs(run, position, &mut found),
+        }
+    }
+}
+
+/// Most of what is said needs no tables.
+fn ascii(text: &str, mut found: impl FnMut(&str, usize, TokenKind)) {
+    let mut word = String::new();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    for (position, raw) in words.enumerate() {
+        word.clear();
+        word.push_str(cut(raw));
+        word.make_ascii_lowercase();
+        found(&word, position, TokenKind::Word);
+    }
+}
+
+fn pairs(run: &str, mut position: usize, found: &mut impl FnMut(&str, usize, TokenKind)) -> usize {
+    // A character is one with the marks on it.
+    let starts = run.char_indices().filter(|(at, c)| *at == 0 || !is_combining_mark(*c)).map(|(at, _)| at);
+    let bounds: Vec<usize> = starts.chain([run.len()]).collect();
+    for window in bounds.windows(3) {
+        found(&run[window[0]..window[2]], position, TokenKind::Pair);
+        position += 1;
+    }
+    if let [.., last, end] = bounds[..] {
+        found(&run[last..end], position, TokenKind::Last { alone: bounds.len() == 2 });
+        position += 1;
+    }
+    position
+}
+
+fn cut(word: &str) -> &str {
+    word.char_indices().nth(LONGEST).map_or(word, |(at, _)| &word[..at])
+}
+
+/// Compatibility forms decomposed, accents left out, what remains composed again and in lower case.
+fn fold(text: &str) -> String {
+    let plain = text.nfkd().filter(|c| !is_accent(*c)).nfc();
+    let mut folded = String::with_capacity(text.len());
+    for c in plain {
+        match c {
+            'ß' | 'ẞ' => folded.push_str("ss"),
+            'æ' | 'Æ' => folded.push_str("ae"),
+            'œ' | 'Œ' => folded.push_str("oe"),
+            'ø' | 'Ø' => folded.push('o'),
+            'đ' | 'Đ' | 'ð' | 'Ð' => folded.push('d'),
+            'ł' | 'Ł' => folded.push('l'),
+            'þ' | 'Þ' => folded.push_str("th"),
+            'ı' => folded.push('i'),
+            'ς' => folded.push('σ'),
+            c => folded.extend(c.to_lowercase().filter(|c| !is_accent(*c))),
+        }
+    }
+    folded
+}
+
+/// Marks that people leave out when they look for something: European accents, Arabic and Hebrew vowels, joiners.
+fn is_accent(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
+        | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}'
+        | '\u{200b}'..='\u{200d}' | '\u{ad}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}')
+}
+
+fn class(c: char) -> Class {
+    match c {
+        // Thai to Myanmar; Khmer; kana; Han; Hangul, for its words carry their endings.
+        '\u{e00}'..='\u{edf}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1780}'..='\u{17ff}'
+        | '\u{3040}'..='\u{30ff}'
+        | '\u{31f0}'..='\u{31ff}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}'
+            if c.is_alphabetic() || is_combining_mark(c) =>
+        {
+            Class::Dense
+        }
+        '\u{2600}'..='\u{27bf}' | '\u{1f000}'..='\u{1faff}' => Class::Sign,
+        c if c.is_alphanumeric() || is_combining_mark(c) => Class::Word,
+        _ => Class::Space,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(text: &str) -> Vec<String> {
+        tokens(text).into_iter().map(|token| token.text).collect()
+    }
+
+    #[test]
+    fn scripts_with_spaces_give_folded_words() {
+        for (text, expected) in [
+            ("Hello, WORLD! foo_bar 3.14", vec!["hello", "world", "foo", "bar", "3", "14"]),
+            ("Crème brûlée à la Škoda", vec!["creme", "brulee", "a", "la", "skoda"]),
+            ("Straße STRASSE ﬁne", vec!["strasse", "strasse", "fine"]),
+            ("İstanbul ıstanbul", vec!["istanbul", "istanbul"]),
+            ("ΟΔΟΣ οδός", vec!["οδοσ", "οδοσ"]),
+            ("Привет Ёлка ёлка", vec!["привет", "елка", "елка"]),
+            ("كِتَابٌ كتاب", vec!["كتاب", "كتاب"]),
+            ("नमस्ते दुनिया", vec!["नमस्ते", "दुनिया"]),
+            ("party 🎉🎉", vec!["party", "🎉", "🎉"]),
+            ("ＡＢＣ １２３", vec!["abc", "123"]),
+            ("... -- !?", vec![]),
+        ] {
+            assert_eq!(words(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn scripts_without_spaces_give_pairs() {
+        assert_eq!(words("東京都に"), ["東京", "京都", "都に", "に"]);
+        assert_eq!(words("猫"), ["猫"]);
+        assert_eq!(words("ｶﾞｷﾞ"), ["ガギ", "ギ"]);
+        assert_eq!(words("한국어를 배워요"), ["한국", "국어", "어를", "를", "배워", "워요", "요"]);
+        let thai = words("ที่นี่");
+        assert_eq!(thai, ["ที่นี่", "นี่"], "marks stay with their characters");
+        let mixed = tokens("go東京now");
+        let seen: Vec<_> = mixed.iter().map(|t| (t.text.as_str(), t.position)).collect();
+        assert_eq!(seen, [("go", 0), ("東京", 1), ("京", 2), ("now", 3)]);
+        assert_eq!(mixed[2].kind, TokenKind::Last { alone: false });
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_tokens_with_rising_places(text in "\\PC{0,80}") {
+            let found = tokens(&text);
+            prop_assert!(found.windows(2).all(|w| w[0].position + 1 == w[1].position));
+            prop_assert!(found.iter().all(|t| !t.text.is_empty() && t.text.chars().count() <= 2 * LONGEST));
+        }
+
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,80}") {
+            let once = words(&text).join(" ");
+            let folded = fold(&once);
+            prop_assert_eq!(fold(&folded), folded);
+        }
+
+        #[test]
+        fn ascii_is_read_the_same_on_both_ways(text in "[ -~]{0,60}") {
+            let with = words(&format!("{text} é"));
+            prop_assert_eq!(&with[..with.len() - 1], &words(&text)[..]);
+        }
+    }
+}
