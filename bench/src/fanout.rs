@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::json;
 
-use crate::clarion::{Clarion, TRACED};
+use crate::clarion::{CHANNELS, Clarion, TRACED};
 use crate::generate::{Command, Sample};
 use crate::generator::{Generator, spin};
 use crate::options::Options;
@@ -29,8 +29,7 @@ struct Contender {
 
 /// Measures Clarion and its peers, one after the other and back again.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
-    let clarion = Clarion::start("clarion", options.sockets, TRACED, folder)?;
-    let mut generator = Generator::start(&clarion.spec(options.sockets, BURST))?;
+    let (_clarion, mut generator) = clarion("clarion", TRACED, options, folder)?;
     let first = generator.obey(&Command::Fanout { at_once: 1, cpu_s: 0.0, wall_s: 0.0 })?;
     let frame = (first.bytes / first.deliveries.max(1)) as usize;
     println!("a delivery is {frame} bytes on the wire, WebSocket header included; {} sockets\n", options.sockets);
@@ -48,7 +47,7 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
         let what = if at_once == 1 { "one at a time".to_owned() } else { format!("bursts of {at_once}") };
         println!("{what}");
         measure(options, &mut contenders, at_once)?;
-        report.push(json!({ "what": what, "at_once": at_once, "contenders": conclude(options, &contenders) }));
+        report.push(json!({ "what": what, "at_once": at_once, "contenders": conclude(&contenders) }));
     }
     let report = json!({ "bench": "fanout", "sockets": options.sockets, "frame_bytes": frame, "runs": report });
     options.keep("fanout", &report)
@@ -56,22 +55,33 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
 
 /// Two builds or two settings of Clarion against each other.
 pub(crate) fn guard(options: &Options, folder: &Path, other: &[(&str, &str)], name: &str) -> anyhow::Result<()> {
-    let (a, b) = (
-        Clarion::start("clarion", options.sockets, TRACED, folder)?,
-        Clarion::start("other", options.sockets, other, folder)?,
-    );
-    let mut contenders = Vec::new();
-    for (name, clarion) in [("Clarion", &a), (name, &b)] {
-        let generator = Generator::start(&clarion.spec(options.sockets, BURST))?;
-        contenders.push(Contender { name: name.into(), generator, samples: Vec::new() });
-    }
+    // The servers are dropped after the generators, which would complain.
+    let (_a, ours) = clarion("clarion", TRACED, options, folder)?;
+    let (_b, theirs) = clarion("other", other, options, folder)?;
+    let mut contenders: Vec<Contender> = [("Clarion", ours), (name, theirs)]
+        .into_iter()
+        .map(|(name, generator)| Contender { name: name.into(), generator, samples: Vec::new() })
+        .collect();
     let mut report = Vec::new();
     for at_once in [1, BURST] {
         println!("{at_once} at once");
         measure(options, &mut contenders, at_once)?;
-        report.push(json!({ "at_once": at_once, "contenders": conclude(options, &contenders) }));
+        report.push(json!({ "at_once": at_once, "contenders": conclude(&contenders) }));
     }
     options.keep("guard", &json!({ "bench": "guard", "sockets": options.sockets, "runs": report }))
+}
+
+/// A Clarion with one guild, everybody in it connected.
+fn clarion(
+    name: &str,
+    settings: &[(&str, &str)],
+    options: &Options,
+    folder: &Path,
+) -> anyhow::Result<(Clarion, Generator)> {
+    let mut clarion = Clarion::start(name, options.sockets.max(BURST), settings, folder)?;
+    let channel = clarion.guild(0..options.sockets.max(BURST), CHANNELS)?;
+    let generator = Generator::start(&clarion.spec(options.sockets, BURST, vec![channel]))?;
+    Ok((clarion, generator))
 }
 
 fn measure(options: &Options, contenders: &mut [Contender], at_once: usize) -> anyhow::Result<()> {
@@ -116,7 +126,7 @@ fn measure(options: &Options, contenders: &mut [Contender], at_once: usize) -> a
 }
 
 /// Prints what came out; answers it as JSON.
-fn conclude(options: &Options, contenders: &[Contender]) -> serde_json::Value {
+fn conclude(contenders: &[Contender]) -> serde_json::Value {
     let rate = |s: &Sample| s.deliveries as f64 / s.server_cpu_s;
     let ours: Vec<f64> = contenders[0].samples.iter().map(rate).collect();
     let head = ["", "deliveries per CPU-s", "Clarion / this", "pairs ≥ 0.5", "wall p50 ms", "generator busy"];
@@ -150,6 +160,5 @@ fn conclude(options: &Options, contenders: &[Contender]) -> serde_json::Value {
     }
     print_table(&rows);
     println!();
-    let _ = options;
     json!(all)
 }

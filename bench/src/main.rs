@@ -42,7 +42,7 @@ fn run() -> anyhow::Result<()> {
         Some((word, rest)) if word == "memory" => memory::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "sends" => sends::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "guard" => {
-            fanout::guard(&Options::read(rest, results)?, &folder, clarion::SILENT, "without telemetry")
+            fanout::guard(&Options::read(rest, results)?, &folder, clarion::UNTRACED, "nothing traced")
         }
         _ => {
             eprint!("{USAGE}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::clarion::{Clarion, TRACED};
+use crate::clarion::{CHANNELS, Clarion, TRACED};
 use crate::cpu::resident;
 use crate::generate::Command;
 use crate::generator::Generator;
@@ -14,8 +14,8 @@ use crate::options::Options;
 use crate::peer::Peer;
 use crate::stats::print_table;
 
-/// Channels that a guild has beside the three of the demo workspace.
-const CHANNELS: usize = 7;
+/// People of one guild.
+const GUILD: usize = 1_000;
 /// Time for what was only needed to begin to be given back.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -25,10 +25,12 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     let mut rows = vec![["", "sessions", "before MiB", "after MiB", "bytes a session"].map(str::to_owned).to_vec()];
     let mut report = Vec::new();
     for &sessions in sizes {
-        let clarion = Clarion::start("clarion", sessions, TRACED, folder)?;
-        clarion.open_channels(CHANNELS)?;
+        let mut clarion = Clarion::start("clarion", sessions, TRACED, folder)?;
+        for first in (0..sessions).step_by(GUILD) {
+            clarion.guild(first..sessions.min(first + GUILD), CHANNELS)?;
+        }
         let pid = clarion.server.pid();
-        let spec = clarion.spec(sessions, 0);
+        let spec = clarion.spec(sessions, 0, Vec::new());
         add("Clarion", pid, &spec, true, &mut rows, &mut report)?;
         drop(clarion);
         for peer in Peer::ALL.into_iter().filter(|peer| options.wants(peer.name())) {
@@ -38,7 +40,7 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
         }
     }
     print_table(&rows);
-    options.keep("memory", &json!({ "bench": "memory", "channels": CHANNELS + 3, "rows": report }))
+    options.keep("memory", &json!({ "bench": "memory", "channels": CHANNELS, "guild": GUILD, "rows": report }))
 }
 
 fn add(

@@ -10,7 +10,7 @@ pub(crate) const USAGE: &str = "\
 cargo xtask bench fanout     deliveries per CPU-second beside uWebSockets, NATS and ws
 cargo xtask bench memory     bytes of memory an idle session
 cargo xtask bench sends      acknowledged sends beside a bare append and fdatasync
-cargo xtask bench guard      what telemetry costs: CPU per delivery with it and without
+cargo xtask bench guard      what tracing 1 % costs: CPU per delivery with it and without
 
   --smoke            few sockets, one pair, nothing judged
   --pairs N          measurements of each [7]

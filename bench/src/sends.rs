@@ -26,10 +26,10 @@ struct Bare {
 
 /// Measures sends to one channel, and to a channel of another guild each.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
-    let clarion = Clarion::start("clarion", SENDERS, TRACED, folder)?;
-    let guilds = clarion.guilds(SENDERS)?;
-    let one = clarion.spec(0, SENDERS);
-    let many = crate::generate::Spec { channels: guilds, ..one.clone() };
+    let mut clarion = Clarion::start("clarion", SENDERS, TRACED, folder)?;
+    let one = clarion.guild(0..SENDERS, 1)?;
+    let many = (0..SENDERS).map(|n| clarion.guild(n..n + 1, 1)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (one, many) = (clarion.spec(0, SENDERS, vec![one]), clarion.spec(0, SENDERS, many));
     let time = if options.smoke { 0.3 } else { 3.0 };
     let mut report = Vec::new();
     let head = [
