@@ -52,6 +52,12 @@ pub(crate) struct Frame {
     tail: &'static [u8],
 }
 
+/// What comes before the bytes that are shared.
+struct Head {
+    bytes: [u8; HEAD],
+    length: u8,
+}
+
 impl CloseCode {
     pub(crate) const RESTARTING: Self = Self(1012);
     pub(crate) const UNKNOWN_ERROR: Self = Self(4000);
@@ -91,22 +97,22 @@ impl Dispatch {
 impl Frame {
     /// A dispatch with a session's sequence number.
     pub(crate) fn dispatch(sequence: u64, body: Bytes) -> Self {
-        let mut digits = [0; 20];
-        let digits = decimal(sequence, &mut digits);
-        let payload = OPENING.len() + digits.len() + 1 + body.len() + CLOSING.len();
-        let mut frame = Self { head: [0; HEAD], head_len: 0, body, tail: CLOSING };
-        frame.put_header(1, payload);
-        frame.put(OPENING);
-        frame.put(digits);
-        frame.put(b",");
-        frame
+        let Head { bytes, length } = Head::dispatch(sequence, body.len());
+        Self { head: bytes, head_len: length, body, tail: CLOSING }
+    }
+
+    /// Appends the bytes of such a dispatch.
+    pub(crate) fn append_dispatch(sequence: u64, body: &[u8], out: &mut Vec<u8>) {
+        let head = Head::dispatch(sequence, body.len());
+        out.extend_from_slice(&head.bytes[..usize::from(head.length)]);
+        out.extend_from_slice(body);
+        out.extend_from_slice(CLOSING);
     }
 
     /// A text frame around a whole payload.
     pub(crate) fn text(payload: Bytes) -> Self {
-        let mut frame = Self { head: [0; HEAD], head_len: 0, body: payload, tail: b"" };
-        frame.put_header(1, frame.body.len());
-        frame
+        let Head { bytes, length } = Head::text(payload.len());
+        Self { head: bytes, head_len: length, body: payload, tail: b"" }
     }
 
     /// Bytes that are a frame already.
@@ -142,27 +148,41 @@ impl Frame {
             out.extend_from_slice(&slice);
         }
     }
+}
 
-    fn put(&mut self, bytes: &[u8]) {
-        let at = usize::from(self.head_len);
-        self.head[at..at + bytes.len()].copy_from_slice(bytes);
-        self.head_len += bytes.len() as u8;
+impl Head {
+    fn dispatch(sequence: u64, body: usize) -> Self {
+        let mut digits = [0; 20];
+        let digits = decimal(sequence, &mut digits);
+        let mut head = Self::text(OPENING.len() + digits.len() + 1 + body + CLOSING.len());
+        head.put(OPENING);
+        head.put(digits);
+        head.put(b",");
+        head
     }
 
-    /// A server's header: final, unmasked, with the shortest form of the length.
-    fn put_header(&mut self, opcode: u8, payload: usize) {
-        self.put(&[0x80 | opcode]);
+    /// A server's header of text: final, unmasked, with the shortest form of the length.
+    fn text(payload: usize) -> Self {
+        let mut head = Self { bytes: [0; HEAD], length: 0 };
+        head.put(&[0x81]);
         match payload {
-            0..=125 => self.put(&[payload as u8]),
+            0..=125 => head.put(&[payload as u8]),
             126..=0xffff => {
-                self.put(&[126]);
-                self.put(&(payload as u16).to_be_bytes());
+                head.put(&[126]);
+                head.put(&(payload as u16).to_be_bytes());
             }
             _ => {
-                self.put(&[127]);
-                self.put(&(payload as u64).to_be_bytes());
+                head.put(&[127]);
+                head.put(&(payload as u64).to_be_bytes());
             }
         }
+        head
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let at = usize::from(self.length);
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len() as u8;
     }
 }
 
@@ -202,6 +222,9 @@ mod tests {
             let frame = Frame::dispatch(sequence, Bytes::from(body.clone()));
             let wire = bytes_of(&frame);
             prop_assert_eq!(wire.len(), frame.len());
+            let mut appended = Vec::new();
+            Frame::append_dispatch(sequence, body.as_bytes(), &mut appended);
+            prop_assert_eq!(&appended, &wire);
             let text = read_back(wire).into_text().expect("text");
             prop_assert_eq!(text.as_str(), format!(r#"{{"op":0,"s":{sequence},{body}}}"#));
         }

@@ -60,6 +60,19 @@ impl Outbox {
         Ok(())
     }
 
+    /// Appends a live frame, so many bytes of which are written already, to an outbox in which nothing waits.
+    pub(crate) fn push_begun(
+        &mut self,
+        frame: Frame,
+        written: usize,
+        receipt: Option<Receipt>,
+    ) -> Result<(), Overflow> {
+        debug_assert!(self.queue.is_empty() && written < frame.len());
+        self.push(frame, receipt)?;
+        (self.written, self.bytes) = (written, self.bytes - written);
+        Ok(())
+    }
+
     /// Appends a frame that a client is owed at once, such as a guild's state or the answer to a request: its speed is not
     /// to blame for these. Refuses it only when a client asks for far more than it takes.
     pub(crate) fn push_owed(&mut self, frame: Frame) -> Result<(), Overflow> {
@@ -179,6 +192,20 @@ mod tests {
         assert_eq!(outbox.push(frame(3, 500), None), Err(Overflow));
         outbox.advance(frame(2, 500).len(), |_| {});
         outbox.push(frame(3, 500), None).expect("there is room again");
+    }
+
+    #[test]
+    fn a_frame_that_was_begun_elsewhere_is_finished() {
+        let mut outbox = Outbox::new(1_000);
+        let (mut whole, mut complete) = (Vec::new(), 0);
+        frame(1, 100).copy_to(0, &mut whole);
+        frame(2, 100).copy_to(0, &mut whole);
+        outbox.push_begun(frame(1, 100), 30, None).expect("room");
+        outbox.push(frame(2, 100), None).expect("room");
+        let rest: Vec<u8> = outbox.slices().iter().flat_map(|s| s.to_vec()).collect();
+        assert_eq!(rest, whole[30..]);
+        outbox.advance(rest.len(), |_| complete += 1);
+        assert!(outbox.is_empty() && outbox.bytes() == 0 && complete == 2);
     }
 
     #[test]

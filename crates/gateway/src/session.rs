@@ -56,6 +56,11 @@ impl Session {
 
     /// Gives a dispatch the next number, keeps it, and makes its frame.
     pub(crate) fn push(&mut self, dispatch: &Dispatch) -> Frame {
+        Frame::dispatch(self.number(dispatch), dispatch.body.clone())
+    }
+
+    /// Gives a dispatch the next number and keeps it.
+    pub(crate) fn number(&mut self, dispatch: &Dispatch) -> u64 {
         self.sequence += 1;
         self.replay_bytes += cost(dispatch);
         self.replay.push_back(dispatch.clone());
@@ -63,7 +68,7 @@ impl Session {
             let Some(oldest) = self.replay.pop_front() else { break };
             self.replay_bytes -= cost(&oldest);
         }
-        Frame::dispatch(self.sequence, dispatch.body.clone())
+        self.sequence
     }
 
     /// Forgets each RESUMED at the very end that the client has not seen: the one that follows ends its replay instead.

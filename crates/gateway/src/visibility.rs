@@ -75,6 +75,8 @@ impl Audience {
         }
         self.classify(guild, listeners);
         let found = self.find(guild, listeners, need);
+        // The same sessions are the same cohorts: what goes to them can be written together.
+        let found = self.cohorts.values().find(|known| **known == found).cloned().unwrap_or(found);
         if self.cohorts.len() >= REMEMBERED {
             self.cohorts.clear();
         }

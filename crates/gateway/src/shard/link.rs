@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clarion_observability::{ClientIp, ClientIpPolicy};
+use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -89,6 +90,12 @@ impl Link {
     /// How many frames were written.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Writes what fits of one piece, at the least cost: whether the socket takes more is not looked up before and not
+    /// noted after. Whoever is told that it would block asks [`Link::write`], which notes it for those who wait.
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
     }
 
     /// Writes what fits.

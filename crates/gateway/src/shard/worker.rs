@@ -1,7 +1,9 @@
 //! What a shard's thread does: takes its inbox, keeps its sessions, writes to their sockets.
 
 mod flush;
+mod pace;
 mod seat;
+mod straight;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +21,9 @@ use crate::frame::{CloseCode, Dispatch, Frame, INVALID_SESSION, RECONNECT, RESUM
 use crate::outbox::Receipt;
 use crate::session::{CannotResume, Session};
 use flush::Totals;
+use pace::Pace;
 use seat::{Seat, Socket};
+use straight::Tally;
 
 /// Commands taken before sockets are written.
 const TURN: usize = 256;
@@ -34,6 +38,10 @@ pub(super) struct Worker {
     /// Seats that are free, which the hub has not been told. It is never waited for: it may be waiting for this shard.
     free: Vec<u32>,
     seats: Vec<Option<Seat>>,
+    /// Events of this turn that have not been delivered yet.
+    gathered: Vec<Delivery>,
+    /// Where frames are put together.
+    piece: Vec<u8>,
     /// Seats with frames that were appended in this turn.
     dirty: Vec<u32>,
     /// Deliveries of this turn; they are over once the sockets have been written.
@@ -41,6 +49,7 @@ pub(super) struct Worker {
     /// Seats whose sessions lost their sockets, the earliest first. Some have been resumed or have ended since.
     waiting: VecDeque<(Instant, u32)>,
     totals: Totals,
+    pace: Pace,
 }
 
 /// What became of a dispatch for one session.
@@ -62,10 +71,13 @@ impl Worker {
             ended,
             free: Vec::new(),
             seats: Vec::new(),
+            gathered: Vec::new(),
+            piece: Vec::new(),
             dirty: Vec::new(),
             outcomes: Vec::new(),
             waiting: VecDeque::new(),
             totals: Totals::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -80,11 +92,21 @@ impl Worker {
                     if taken == 0 {
                         break;
                     }
+                    if self.pace.waits(Instant::now(), &turn) {
+                        tokio::time::sleep(pace::WAIT).await;
+                        while turn.len() < TURN && let Ok(command) = inbox.try_recv() {
+                            turn.push(command);
+                        }
+                    }
+                    let begun = Instant::now();
+                    let events = turn.iter().filter(|command| matches!(command, Command::Deliver(_))).count();
                     let stop = turn.iter().any(|command| matches!(command, Command::Stop));
                     for command in turn.drain(..) {
-                        self.handle(command);
+                        self.take(command);
                     }
+                    self.deliver_gathered();
                     self.flush();
+                    self.pace.turned(begun, Instant::now(), events);
                     self.tell_ended();
                     if stop {
                         break;
@@ -95,10 +117,20 @@ impl Worker {
         }
     }
 
+    /// Takes a command. Events are gathered until something comes before which they have to be delivered.
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Deliver(_) | Command::DeliverAll(_) => {}
+            Command::Write { .. } | Command::Writable { .. } => {}
+            _ => self.deliver_gathered(),
+        }
+        self.handle(command);
+    }
+
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Deliver(delivery) => self.deliver(delivery),
-            Command::DeliverAll(deliveries) => deliveries.into_iter().for_each(|delivery| self.deliver(delivery)),
+            Command::Deliver(delivery) => self.gathered.push(delivery),
+            Command::DeliverAll(deliveries) => self.gathered.extend(deliveries),
             Command::Open { seat, identity, link, dispatches } => self.open(seat, identity, link, &dispatches),
             Command::Push { seat, dispatches } => {
                 for dispatch in &dispatches {
@@ -154,21 +186,22 @@ impl Worker {
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
-        let (mut queued, mut failed) = (0, 0);
+    fn deliver(&mut self, delivery: &Delivery) {
+        let mut tally = Tally::default();
         for (group, seats) in &delivery.groups {
             for &seat in seats.iter() {
-                let Some(dispatch) = delivery.variants.get(delivery.variant_of(seat, *group)) else { continue };
-                match self.push(seat, dispatch, delivery.receipt) {
-                    Pushed::Queued => queued += 1,
-                    Pushed::Kept => {}
-                    Pushed::Overflow => failed += 1,
+                if let Some(dispatch) = delivery.for_seat(seat, *group) {
+                    tally.count(&self.push(seat, dispatch, delivery.receipt));
                 }
             }
         }
-        if let Some(outcome) = delivery.outcome {
+        self.conclude(delivery, tally);
+    }
+
+    /// All sessions of an event have been looked at.
+    fn conclude(&self, delivery: &Delivery, Tally { queued, failed }: Tally) {
+        if let Some(outcome) = &delivery.outcome {
             outcome.add(queued + failed, failed);
-            self.outcomes.push(outcome);
         }
         if failed > 0 && delivery.receipt.is_some() {
             self.metrics.delivery_failures.with(DeliveryError::SlowConsumer).increment(failed as u64);
