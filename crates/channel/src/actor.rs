@@ -147,17 +147,22 @@ impl Usage {
 
 /// Runs a key until its slot is given up or nobody needs it.
 pub(crate) async fn run(mut start: Start) {
-    let loading = load(start.keys.stores(), start.key, start.holding.epoch);
+    // Boxed like all that a key does seldom: thousands of keys are at rest, and a key holds room for what it may do.
+    let loading = Box::pin(load(start.keys.stores(), start.key, start.holding.epoch));
     let loaded = start.holding.ended.clone().run_until_cancelled_owned(loading).await;
     match loaded {
-        Some(Ok((tail, state))) => Actor::new(start, tail, state).run().await,
+        Some(Ok((tail, state))) => {
+            let mut actor = Box::new(Actor::new(start, tail, state));
+            let end = actor.work().await;
+            Box::pin(actor.end(end)).await;
+        }
         Some(Err(end)) => {
             if end == End::Fenced {
                 start.keys.fenced(start.holding.slot, start.holding.epoch);
             }
-            start.refuse_all(end).await;
+            Box::pin(start.refuse_all(end)).await;
         }
-        None => start.refuse_all(End::Released).await,
+        None => Box::pin(start.refuse_all(End::Released)).await,
     }
 }
 
@@ -220,11 +225,6 @@ impl Actor {
             replays: FuturesUnordered::new(),
             trimming: trim::Trimming::new(tail.entries),
         }
-    }
-
-    async fn run(mut self) {
-        let end = self.work().await;
-        self.end(end).await;
     }
 
     async fn work(&mut self) -> End {
@@ -339,5 +339,20 @@ impl Actor {
         }
         self.start.refuse_all(end).await;
         self.followers.dismiss();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_key_at_rest_is_small() {
+        let size = size(run) + size_of::<Actor>();
+        assert!(size <= 5_120, "{size}");
     }
 }

@@ -211,7 +211,12 @@ impl Connection {
     async fn act(&mut self, action: Action) -> Flow {
         match action {
             Action::Ignore => Flow::Continue,
-            Action::Acknowledge => self.flow(HEARTBEAT_ACK, SentType::HeartbeatAck).await,
+            Action::Acknowledge(seen) => {
+                if let Some(sequence) = seen {
+                    self.tell(|seat, link| Command::Seen { seat, link, sequence }).await;
+                }
+                self.flow(HEARTBEAT_ACK, SentType::HeartbeatAck).await
+            }
             Action::InvalidSession => self.flow(INVALID_SESSION, SentType::InvalidSession).await,
             Action::Close(violation) => self.end_with(violation).await,
             Action::SetPresence(presence) => {

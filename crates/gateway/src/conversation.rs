@@ -32,7 +32,8 @@ pub(crate) enum Action {
     /// Nothing that is served.
     Ignore,
     /// Op 1: answer op 11.
-    Acknowledge,
+    /// With the number of the latest dispatch that the client says it has seen.
+    Acknowledge(Option<u64>),
     /// Op 2.
     Identify(Box<Identify>),
     /// Op 6.
@@ -126,7 +127,7 @@ impl Conversation {
                 if self.live {
                     self.deadline = now + self.patience();
                 }
-                Action::Acknowledge
+                Action::Acknowledge(serde_json::from_str(d).ok())
             }
             Ok(opcode::IDENTIFY | opcode::RESUME) if self.live => {
                 close(CloseCode::ALREADY_AUTHENTICATED, "already identified")
@@ -201,7 +202,8 @@ mod tests {
 
     #[test]
     fn before_a_session_only_heartbeat_identify_and_resume_are_taken() {
-        assert_eq!(said(r#"{"op":1,"d":null}"#), Action::Acknowledge);
+        assert_eq!(said(r#"{"op":1,"d":null}"#), Action::Acknowledge(None));
+        assert_eq!(said(r#"{"op":1,"d":251}"#), Action::Acknowledge(Some(251)));
         for op in [3, 4, 8] {
             assert_eq!(code(&said(&format!(r#"{{"op":{op},"d":{{}}}}"#))), Some(4003), "op {op}");
         }

@@ -14,6 +14,11 @@ use crate::frame::{Dispatch, Frame};
 /// What the bookkeeping of one kept dispatch costs, beside its bytes.
 const ENTRY: usize = 64;
 
+/// What is kept of that which the client has seen, in bytes: less than what a session begins with.
+const SEEN_KEPT: usize = 2 << 10;
+/// Places in a replay buffer that are kept however few are used.
+const ROOM: usize = 8;
+
 /// Numbers dispatches and keeps the latest of them.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -69,6 +74,19 @@ impl Session {
             self.replay_bytes -= cost(&oldest);
         }
         self.sequence
+    }
+
+    /// Forgets what the client says it has seen, but for the latest of it: whoever resumes names this number or a later
+    /// one, or, if it lost what it saw last, one shortly before.
+    pub(crate) fn forget_seen(&mut self, seen: u64) {
+        let missing = self.sequence.saturating_sub(seen);
+        // Who claims to have seen what was never sent is believed nothing.
+        while seen <= self.sequence && self.replay.len() as u64 > missing && self.replay_bytes > SEEN_KEPT {
+            self.replay_bytes -= self.replay.pop_front().map_or(0, |seen| cost(&seen));
+        }
+        if self.replay.capacity() > ROOM && self.replay.len() < self.replay.capacity() / 4 {
+            self.replay.shrink_to(2 * self.replay.len());
+        }
     }
 
     /// Forgets each RESUMED at the very end that the client has not seen: the one that follows ends its replay instead.
@@ -177,6 +195,26 @@ mod tests {
                 prop_assert_eq!(session.sequence(), last + 1);
             }
             prop_assert_eq!(session.replay_bytes(), session.replay.iter().map(cost).sum::<usize>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_seen_is_forgotten_and_nothing_else(sent in 0u64..60, seen in 0u64..70, from in 0u64..70) {
+            let mut session = Session::new(1 << 20);
+            let frames: Vec<_> = (0..sent as usize).map(|n| wire(&session.push(&dispatch(n)))).collect();
+            session.forget_seen(seen);
+            prop_assert_eq!(session.replay_bytes(), session.replay.iter().map(cost).sum::<usize>());
+            match session.resume(from) {
+                Ok(replayed) => {
+                    let replayed: Vec<_> = replayed.map(|(f, _)| wire(&f)).collect();
+                    prop_assert_eq!(&replayed[..], &frames[from as usize..]);
+                }
+                Err(CannotResume::Ahead) => prop_assert!(from > sent),
+                Err(why) => prop_assert!(why == CannotResume::Forgotten && from < seen && seen <= sent),
+            }
+            let unseen: usize = (seen.min(sent) as usize..sent as usize).map(|n| cost(&dispatch(n))).sum();
+            prop_assert!(seen > sent || session.replay_bytes() <= unseen.max(SEEN_KEPT));
         }
     }
 

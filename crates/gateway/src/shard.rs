@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Resume { seat: u32, resume: Resumption, reply: oneshot::Sender<Result<(), CannotResume>> },
     /// Connection: frames that are no dispatches. Empty: nothing but a wish to be told of a blocked socket again.
     Write { seat: u32, link: u64, bytes: Bytes, kind: Option<SentType> },
+    /// Connection: the client has seen everything up to a number.
+    Seen { seat: u32, link: u64, sequence: u64 },
     /// Connection: the socket can be written again.
     Writable { seat: u32, link: u64 },
     /// Connection: wants its socket back. The session ends with it or waits to be resumed.

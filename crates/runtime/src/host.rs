@@ -57,11 +57,12 @@ impl Host {
         F: Future<Output = ()> + Send + 'static,
     {
         let fatal = self.fatal.clone();
-        self.tasks.spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        // Not an async block around the task: that would have room for it twice.
+        self.tasks.spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
+            if let Err(panic) = ended {
                 panicked(name, &*panic, &fatal);
             }
-        });
+        }));
     }
 
     /// Runs what a thread of the service's own does; a panic in it ends the process as one of a task does.

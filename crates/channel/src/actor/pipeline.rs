@@ -49,7 +49,7 @@ impl Actor {
     pub(super) async fn take(&mut self, ask: Box<Ask>) {
         let needed = find::is_needed(&ask.command);
         if !needed && self.reading.is_empty() && self.held_back.is_none() && !self.barrier {
-            return self.decide(ask, Found::default()).await;
+            return Box::pin(self.decide(ask, Found::default())).await;
         }
         let (key, stores) = (self.start.key, self.start.keys.stores().clone());
         let new_channels = ask.command.new_channels(&self.owner.shared().read().state);
@@ -66,7 +66,7 @@ impl Actor {
 
     pub(super) async fn decide_read(&mut self, ask: Box<Ask>, found: Result<Found, ReadError>) {
         match found {
-            Ok(found) => self.decide(ask, found).await,
+            Ok(found) => Box::pin(self.decide(ask, found)).await,
             Err(error) => {
                 span::fail(&ask.span, error.error_type());
                 ask.answer(Err(Failure::Unavailable("the store does not answer")));
@@ -139,14 +139,14 @@ impl Actor {
     pub(super) async fn written(&mut self, result: Result<(), CommitError>) -> Result<(), End> {
         let Some(batch) = self.in_flight.pop_front() else { return Ok(()) };
         if let Err(error) = result {
-            return self.failed(batch, error).await;
+            return Box::pin(self.failed(batch, error)).await;
         }
         self.owner.apply(&batch.entries);
         self.fan_out(batch);
         if self.in_flight.is_empty() {
             self.barrier = false;
             if let Some((ask, found)) = self.held_back.take() {
-                self.decide(ask, found).await;
+                Box::pin(self.decide(ask, found)).await;
             }
         }
         Ok(())

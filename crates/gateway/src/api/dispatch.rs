@@ -51,7 +51,8 @@ pub(crate) fn body(name: &str, d: &impl Serialize) -> Bytes {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(br#"","d":"#);
     write(d, &mut out);
-    out.into()
+    // Replay buffers keep it for long: without the room that is left.
+    out.into_boxed_slice().into()
 }
 
 fn dispatch(name: &str, d: &impl Serialize) -> Dispatch {

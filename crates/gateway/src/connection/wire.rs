@@ -14,7 +14,7 @@ use crate::conversation::Violation;
 use crate::frame::CloseCode;
 use crate::shard::Link;
 
-const READ_BUFFER: usize = 4 << 10;
+const READ_BUFFER: usize = 512;
 
 /// The protocol's state on one socket.
 pub(super) struct Wire {
@@ -46,7 +46,8 @@ impl Wire {
             .write_buffer_size(0)
             .max_message_size(Some(CLIENT_FRAME_BYTES))
             .max_frame_size(Some(CLIENT_FRAME_BYTES));
-        let context = WebSocketContext::from_partially_read(early.into(), Role::Server, Some(config));
+        // A copy: what was read behind the request, mostly nothing, lies in the request's own large buffer.
+        let context = WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
         Self { context, replies: Vec::new() }
     }
 

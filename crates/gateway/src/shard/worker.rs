@@ -121,7 +121,7 @@ impl Worker {
     fn take(&mut self, command: Command) {
         match command {
             Command::Deliver(_) | Command::DeliverAll(_) => {}
-            Command::Write { .. } | Command::Writable { .. } => {}
+            Command::Write { .. } | Command::Writable { .. } | Command::Seen { .. } => {}
             _ => self.deliver_gathered(),
         }
         self.handle(command);
@@ -143,6 +143,13 @@ impl Worker {
                 let _ = reply.send(self.resume(seat, resume));
             }
             Command::Write { seat, link, bytes, kind } => self.write(seat, link, bytes, kind),
+            Command::Seen { seat, link, sequence } => {
+                if let Some(Some(entry)) = self.seats.get_mut(seat as usize)
+                    && entry.socket.as_ref().is_some_and(|socket| socket.link.id == link)
+                {
+                    self.totals.forget_seen(&mut entry.session, sequence);
+                }
+            }
             Command::Writable { seat, link } => {
                 if let Some(socket) = self.socket(seat, link) {
                     socket.blocked = false;

@@ -31,6 +31,11 @@ impl Totals {
         self.follow(session, |session| session.take_back_resumed(seen));
     }
 
+    /// Forgets what a client has seen, and follows the replay buffer's size.
+    pub(super) fn forget_seen(&mut self, session: &mut Session, seen: u64) {
+        self.follow(session, |session| session.forget_seen(seen));
+    }
+
     fn follow<T>(&mut self, session: &mut Session, change: impl FnOnce(&mut Session) -> T) -> T {
         let before = session.replay_bytes();
         let changed = change(session);
