@@ -36,6 +36,13 @@ impl CpuClock {
     }
 }
 
+/// How long the threads of a process have been ready to run while others had the processor.
+pub(crate) fn starved(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    Duration::from_nanos(texts.filter_map(|t| t.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
+}
+
 /// Does a fixed amount of work; answers the processor time that it took.
 pub(crate) fn spin() -> Duration {
     let mut clock = CpuClock::new(std::process::id());

@@ -59,6 +59,50 @@ pub(crate) enum Command {
     Send { wall_s: f64 },
     /// Answers once every session has been acknowledged a heartbeat.
     Beat,
+    /// Messages at a steady rate, whatever becomes of them.
+    Steady(Steady),
+}
+
+/// A flow that waits for nobody, and sockets that may stop reading it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Steady {
+    pub(crate) per_s: f64,
+    /// It lasts longer when those who stopped are not back by then.
+    pub(crate) wall_s: f64,
+    /// What messages say after their number of twelve digits and a space.
+    pub(crate) content: String,
+    /// One socket in so many is slow. Its times are not counted, whether it stops or not.
+    pub(crate) one_in: usize,
+    /// Whether the slow ones stop reading, until the server has let go of all of them.
+    pub(crate) stops: bool,
+    /// Where the server's metrics are.
+    pub(crate) admin: String,
+}
+
+/// What came of a steady flow. Times are from when a message was due until a socket that reads had it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Flow {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) worst_ms: f64,
+    /// p99 of what was due until all slow ones were let go, from then until all were back, and after that.
+    pub(crate) p99_by_part_ms: [f64; 3],
+    /// How much later than it was due a message was sent, at worst.
+    pub(crate) late_ms: f64,
+    /// How long the server's threads were ready and had no processor, all together.
+    pub(crate) starved_s: f64,
+    /// Most bytes that waited in the server: until all slow ones were let go, and while they came back.
+    pub(crate) backlog: [u64; 2],
+    pub(crate) slow: usize,
+    /// How many of them were closed with this code …
+    pub(crate) closed: Vec<(u16, usize)>,
+    /// … and how many were cut without one.
+    pub(crate) cut: usize,
+    /// How many resumed, heard every message once and in the order in which the others did.
+    pub(crate) whole: usize,
+    /// From when they stopped until all were let go, and until all were back.
+    pub(crate) let_go_s: f64,
+    pub(crate) back_s: f64,
 }
 
 /// What came of a command.
@@ -73,6 +117,8 @@ pub(crate) struct Sample {
     pub(crate) generator_cpu_s: f64,
     /// Of each round, or of each send, from its beginning to its end.
     pub(crate) latencies_ms: Vec<f64>,
+    /// Of a steady flow.
+    pub(crate) flow: Option<Flow>,
 }
 
 /// Serves commands until standard input ends. The first line is the [`Spec`].

@@ -28,6 +28,18 @@ impl Http {
         token: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Value> {
+        let text = self.text(method, path, token, body)?;
+        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text).context(text)?) }
+    }
+
+    /// Makes a request; answers the text of a success.
+    pub(crate) fn text(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> anyhow::Result<String> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let token = token.map(|t| format!("Authorization: Bot {t}\r\n")).unwrap_or_default();
         let request = format!(
@@ -56,6 +68,6 @@ impl Http {
         if !status.starts_with("HTTP/1.1 2") {
             bail!("{method} {path}: {} {text}", status.trim());
         }
-        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text).context(text.into_owned())?) }
+        Ok(text.into_owned())
     }
 }

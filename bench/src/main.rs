@@ -14,6 +14,7 @@ mod options;
 mod peer;
 mod sends;
 mod server;
+mod slow;
 mod stats;
 
 use options::{Options, USAGE};
@@ -41,6 +42,7 @@ fn run() -> anyhow::Result<()> {
         Some((word, rest)) if word == "fanout" => fanout::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "memory" => memory::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "sends" => sends::run(&Options::read(rest, results)?, &folder),
+        Some((word, rest)) if word == "slow" => slow::run(&Options::read_for(rest, results, slow::SOCKETS)?, &folder),
         Some((word, rest)) if word == "guard" => {
             fanout::guard(&Options::read(rest, results)?, &folder, clarion::UNTRACED, "nothing traced")
         }

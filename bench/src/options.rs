@@ -11,10 +11,11 @@ cargo xtask bench fanout     deliveries per CPU-second beside uWebSockets, NATS 
 cargo xtask bench memory     bytes of memory an idle session
 cargo xtask bench sends      acknowledged sends beside a bare append and fdatasync
 cargo xtask bench guard      what tracing 1 % costs: CPU per delivery with it and without
+cargo xtask bench slow       how much others notice of sockets that stop reading
 
   --smoke            few sockets, one pair, nothing judged
   --pairs N          measurements of each [7]
-  --sockets N        sockets [1000]
+  --sockets N        sockets [1000; slow: 2000]
   --cpu SECONDS      processor time of a measurement [1.5]
   --peers A,B        only these
 ";
@@ -32,10 +33,15 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(words: &[String], results: PathBuf) -> anyhow::Result<Self> {
+        Self::read_for(words, results, [1_000, 50])
+    }
+
+    /// With so many sockets unless others are asked for; and so many in a small run.
+    pub(crate) fn read_for(words: &[String], results: PathBuf, [sockets, few]: [usize; 2]) -> anyhow::Result<Self> {
         let smoke = words.iter().any(|w| w == "--smoke");
         let mut options = match smoke {
-            true => Self { smoke, pairs: 1, sockets: 50, cpu_s: 0.05, peers: None, results },
-            false => Self { smoke, pairs: 7, sockets: 1_000, cpu_s: 1.5, peers: None, results },
+            true => Self { smoke, pairs: 1, sockets: few, cpu_s: 0.05, peers: None, results },
+            false => Self { smoke, pairs: 7, sockets, cpu_s: 1.5, peers: None, results },
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {

@@ -1,5 +1,7 @@
 //! The loop: who can be read, who can be written, and what has come so far.
 
+mod steady;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -18,6 +20,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time in which nothing more may come.
 const GRACE: Duration = Duration::from_millis(30);
+/// The content of a message, in bytes, without its number and unless something else is asked for.
+const CONTENT: usize = 87;
 
 pub(super) struct Engine {
     spec: Spec,
@@ -29,6 +33,8 @@ pub(super) struct Engine {
     /// What it says, framed.
     said: Vec<u8>,
     senders: Vec<Sender>,
+    /// What messages say after their number.
+    content: String,
     buffer: Vec<u8>,
     counts: Counts,
     live: usize,
@@ -48,6 +54,7 @@ impl Engine {
             publisher: None,
             said: Vec::new(),
             senders: Vec::new(),
+            content: "x".repeat(CONTENT),
             buffer: vec![0; 1 << 20],
             counts: Counts::default(),
             live: 0,
@@ -148,6 +155,7 @@ impl Engine {
         let before = (self.counts.deliveries, self.counts.bytes, self.sent);
         let begun = Instant::now();
         self.latencies.clear();
+        let mut flow = None;
         match *command {
             Command::Fanout { at_once, cpu_s, wall_s } => loop {
                 self.round(at_once)?;
@@ -158,6 +166,7 @@ impl Engine {
             },
             Command::Send { wall_s } => self.send_for(Duration::from_secs_f64(wall_s))?,
             Command::Beat => self.beat_all()?,
+            Command::Steady(ref steady) => flow = Some(self.steady(steady)?),
         }
         let sample = Sample {
             messages: self.sent - before.2,
@@ -167,6 +176,7 @@ impl Engine {
             server_cpu_s: server.read().as_secs_f64(),
             generator_cpu_s: own.read().as_secs_f64(),
             latencies_ms: std::mem::take(&mut self.latencies),
+            flow,
         };
         self.quiet(GRACE)?;
         Ok(sample)
@@ -201,13 +211,19 @@ impl Engine {
         if self.counts.deliveries > goal {
             bail!("{} deliveries too many", self.counts.deliveries - goal);
         }
+        self.same_everywhere()?;
+        self.latencies.push(begun.elapsed().as_secs_f64() * 1e3);
+        Ok(())
+    }
+
+    /// All sockets that are checked have heard the same.
+    fn same_everywhere(&self) -> anyhow::Result<()> {
         let mut checked = self.sockets.iter().filter_map(|s| s.checked);
         if let Some(first) = checked.next()
             && !checked.all(|other| other == first)
         {
             bail!("sockets heard different messages, or in another order");
         }
-        self.latencies.push(begun.elapsed().as_secs_f64() * 1e3);
         Ok(())
     }
 
@@ -217,7 +233,7 @@ impl Engine {
             self.senders[sender] = self.sender(sender)?;
         }
         let channel = self.spec.channels[sender % self.spec.channels.len()].clone();
-        self.senders[sender].post(&channel, self.sent)
+        self.senders[sender].post(&channel, self.sent, &self.content)
     }
 
     /// Every sender says one message after another.
@@ -300,7 +316,7 @@ impl Engine {
             if event.is_writable() {
                 socket.writable(&self.spec.address)?;
             }
-            if event.is_readable() {
+            if event.is_readable() && !socket.stopped {
                 socket.readable(&mut self.buffer, &mut self.counts)?;
             }
         }
@@ -322,7 +338,7 @@ impl Engine {
         for _ in 0..due {
             *next = (*next + 1) % self.sockets.len();
             let socket = &mut self.sockets[*next];
-            if socket.phase == Phase::Live {
+            if socket.phase == Phase::Live && !socket.stopped {
                 socket.beat()?;
             }
         }

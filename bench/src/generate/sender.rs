@@ -6,9 +6,6 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use mio::net::TcpStream;
 
-/// The content of a message, in bytes.
-const CONTENT: usize = 100;
-
 /// One connection of one account.
 pub(super) struct Sender {
     pub(super) stream: TcpStream,
@@ -28,10 +25,9 @@ impl Sender {
         Ok(Self { stream, head, unsent: Vec::new(), answer: Vec::new(), closed: false, waits_since: None })
     }
 
-    /// Sends a message.
-    pub(super) fn post(&mut self, channel: &str, number: u64) -> anyhow::Result<()> {
-        let text = format!("{number:0>12} ");
-        let body = format!(r#"{{"content":"{text:x<CONTENT$}"}}"#);
+    /// Sends a message: its number in twelve digits, and this.
+    pub(super) fn post(&mut self, channel: &str, number: u64, rest: &str) -> anyhow::Result<()> {
+        let body = format!(r#"{{"content":"{number:0>12} {rest}"}}"#);
         let request = format!(
             "POST /api/v10/channels/{channel}/messages HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}",
             self.head,

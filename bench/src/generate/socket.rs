@@ -1,6 +1,7 @@
 //! One socket of the generator.
 
 use std::io::{self, Read, Write};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use mio::net::TcpStream;
@@ -16,6 +17,8 @@ pub(super) enum Phase {
     Upgrading,
     Greeting,
     Live,
+    /// A slow one's, with the code that the server gave.
+    Ended(Option<u16>),
 }
 
 /// What the sockets of a generator count together.
@@ -24,6 +27,18 @@ pub(super) struct Counts {
     pub(super) deliveries: u64,
     pub(super) bytes: u64,
     pub(super) acknowledged: u64,
+    /// While a steady flow is measured.
+    pub(super) clock: Option<Clock>,
+}
+
+/// When messages were due, and how long they took.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// The number of the first of them.
+    pub(super) first: u64,
+    pub(super) due: Vec<Instant>,
+    /// Which of them it was, and how long it took.
+    pub(super) times_us: Vec<(u32, u32)>,
 }
 
 /// A socket that hears, or the one over which a room's or a subject's messages are said.
@@ -40,6 +55,15 @@ pub(super) struct Socket {
     sequence: u64,
     /// Whether the order of what comes is checked here, and what came: the last id, and all of them mixed.
     pub(super) checked: Option<(u64, u64)>,
+    /// It may be let go of by the server. Its times are not measured.
+    pub(super) slow: bool,
+    /// It reads nothing.
+    pub(super) stopped: bool,
+    /// It has taken up its session once more.
+    pub(super) resumed: bool,
+    /// How often it asked to since it last heard that it has. Each RESUMED that was missed left a number unused.
+    asked: u64,
+    session: String,
     /// NATS: how many bytes a message is without the frame around it, and bytes that are no whole message yet.
     message: usize,
     odd: usize,
@@ -64,9 +88,24 @@ impl Socket {
             unsent: Vec::new(),
             sequence: 0,
             checked: None,
+            slow: false,
+            stopped: false,
+            resumed: false,
+            asked: 0,
+            session: String::new(),
             message,
             odd: 0,
         })
+    }
+
+    /// Connects anew, to resume.
+    pub(super) fn reopen(&mut self, address: &str) -> anyhow::Result<()> {
+        self.stream = TcpStream::connect(address.parse()?)?;
+        self.phase = Phase::Connecting;
+        self.asked += 1;
+        self.carry.clear();
+        self.unsent.clear();
+        Ok(())
     }
 
     /// The socket can be written.
@@ -84,6 +123,9 @@ impl Socket {
                 (Dialect::Nats, _) => "/",
             };
             return self.send(&wire::handshake(path, address));
+        }
+        if self.stopped || matches!(self.phase, Phase::Ended(_)) {
+            return Ok(());
         }
         let unsent = std::mem::take(&mut self.unsent);
         self.send(&unsent)
@@ -117,13 +159,21 @@ impl Socket {
 
     /// The socket can be read. `buffer` is shared by all.
     pub(super) fn readable(&mut self, buffer: &mut [u8], counts: &mut Counts) -> anyhow::Result<()> {
-        loop {
+        while !matches!(self.phase, Phase::Ended(_)) {
             let kept = self.carry.len();
             buffer[..kept].copy_from_slice(&self.carry);
             let read = match self.stream.read(&mut buffer[kept..]) {
+                Ok(0) if self.slow => {
+                    self.phase = Phase::Ended(None);
+                    return Ok(());
+                }
                 Ok(0) => bail!("the server closed a socket"),
                 Ok(read) => read,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && self.slow => {
+                    self.phase = Phase::Ended(None);
+                    return Ok(());
+                }
                 Err(e) => return Err(e).context("reading"),
             };
             let drained = kept + read < buffer.len();
@@ -138,6 +188,7 @@ impl Socket {
                 bail!("a frame is larger than {} bytes", buffer.len());
             }
         }
+        Ok(())
     }
 
     fn take(&mut self, bytes: &[u8], counts: &mut Counts) -> anyhow::Result<usize> {
@@ -161,6 +212,10 @@ impl Socket {
 
     fn hear(&mut self, opcode: u8, payload: &[u8], size: usize, counts: &mut Counts) -> anyhow::Result<()> {
         match opcode {
+            8 if self.slow && payload.len() >= 2 => {
+                self.phase = Phase::Ended(Some(u16::from_be_bytes([payload[0], payload[1]])));
+                return Ok(());
+            }
             8 => bail!("the server closes: {}", String::from_utf8_lossy(payload)),
             9 => {
                 let mut pong = Vec::new();
@@ -184,12 +239,17 @@ impl Socket {
     fn hear_clarion(&mut self, payload: &[u8], size: usize, counts: &mut Counts) -> anyhow::Result<()> {
         let Some(dispatch) = payload.strip_prefix(br#"{"op":0,"s":"#) else {
             if payload.starts_with(br#"{"op":10"#) {
+                let resume = format!(
+                    r#"{{"op":6,"d":{{"token":"{}","session_id":"{}","seq":{}}}}}"#,
+                    self.token, self.session, self.sequence
+                );
                 let identify = format!(
                     r#"{{"op":2,"d":{{"token":"{}","intents":{INTENTS},"properties":{{"os":"linux","browser":"bench","device":"bench"}}}}}}"#,
                     self.token
                 );
                 let mut out = Vec::new();
-                wire::frame(1, identify.as_bytes(), &mut out);
+                let hello = if self.session.is_empty() { identify } else { resume };
+                wire::frame(1, hello.as_bytes(), &mut out);
                 return self.send(&out);
             }
             if payload.starts_with(br#"{"op":11"#) {
@@ -200,7 +260,8 @@ impl Socket {
         };
         let digits = dispatch.iter().take_while(|b| b.is_ascii_digit()).count();
         let sequence = number(&dispatch[..digits]);
-        if sequence != self.sequence + 1 {
+        let next = self.sequence + 1;
+        if sequence < next || sequence > next + self.asked.saturating_sub(1) {
             bail!("sequence {sequence} after {}", self.sequence);
         }
         self.sequence = sequence;
@@ -208,6 +269,9 @@ impl Socket {
         if rest.starts_with(br#","t":"MESSAGE_CREATE""#) {
             counts.deliveries += 1;
             counts.bytes += size as u64;
+            if let Some(clock) = counts.clock.as_mut().filter(|_| !self.slow) {
+                clock.take(rest).context("a message of another flow")?;
+            }
             if let Some((last, mixed)) = &mut self.checked {
                 let id = field(rest, br#""d":{"id":""#).context("a message without an id in front")?;
                 if id <= *last {
@@ -217,6 +281,12 @@ impl Socket {
             }
         } else if rest.starts_with(br#","t":"GUILD_CREATE""#) {
             self.phase = Phase::Live;
+        } else if rest.starts_with(br#","t":"RESUMED""#) {
+            (self.phase, self.resumed, self.asked) = (Phase::Live, true, 0);
+        } else if rest.starts_with(br#","t":"READY""#) {
+            let from = after(rest, br#""session_id":""#).context("a session without an id")?;
+            let id = rest[from..].split(|b| *b == b'"').next().unwrap_or_default();
+            self.session = String::from_utf8_lossy(id).into_owned();
         }
         Ok(())
     }
@@ -248,7 +318,23 @@ fn number(digits: &[u8]) -> u64 {
 
 /// The number behind a marker.
 fn field(bytes: &[u8], marker: &[u8]) -> Option<u64> {
-    let at = bytes.windows(marker.len()).position(|w| w == marker)? + marker.len();
+    let at = after(bytes, marker)?;
     let digits = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
     (digits > 0).then(|| number(&bytes[at..at + digits]))
+}
+
+/// Where a marker ends.
+fn after(bytes: &[u8], marker: &[u8]) -> Option<usize> {
+    Some(bytes.windows(marker.len()).position(|w| w == marker)? + marker.len())
+}
+
+impl Clock {
+    /// A message has come whose content begins with its number.
+    fn take(&mut self, message: &[u8]) -> Option<()> {
+        let number = field(message, br#""content":""#)?;
+        let at = u32::try_from(number.checked_sub(self.first)?).ok()?;
+        let due = self.due.get(at as usize)?;
+        self.times_us.push((at, due.elapsed().as_micros() as u32));
+        Some(())
+    }
 }
