@@ -22,11 +22,12 @@ const PER_S: f64 = 15.0;
 const CONTENT: usize = 2_000;
 const FILL: &str = "€";
 /// Of one flow, in seconds: enough for slow ones to be let go and to come back.
-const WALL_S: f64 = 17.0;
+const WALL_S: f64 = 13.0;
 /// What may wait for one socket: less than usual, so that it is too much within seconds.
 const OUTBOX: u64 = 128 << 10;
-/// What may be kept for one session, and for all of them. All keep the same messages, of which the process has one copy.
-const REPLAY: usize = 4 << 20;
+/// What may be kept for all sessions, for each of them: twice what one keeps (`gateway.replay_bytes`), since shards do not
+/// have the same number. All keep the same messages, of which the process has one copy, but each session counts them.
+const REPLAY: usize = 8 << 20;
 /// How much longer others may wait.
 const MOST: f64 = 1.25;
 

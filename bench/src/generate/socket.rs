@@ -10,6 +10,9 @@ use super::{Dialect, wire};
 
 const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
 
+/// Receive buffer of a slow socket.
+const SLOW_RECEIVES: usize = 64 << 10;
+
 /// How far a socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -98,11 +101,18 @@ impl Socket {
         })
     }
 
+    /// May stop reading from now on. What the kernel then still takes stays small.
+    pub(super) fn make_slow(&mut self) -> anyhow::Result<()> {
+        self.slow = true;
+        Ok(socket2::SockRef::from(&self.stream).set_recv_buffer_size(SLOW_RECEIVES)?)
+    }
+
     /// Connects anew, to resume.
     pub(super) fn reopen(&mut self, address: &str) -> anyhow::Result<()> {
         self.stream = TcpStream::connect(address.parse()?)?;
         self.phase = Phase::Connecting;
         self.asked += 1;
+        self.make_slow()?;
         self.carry.clear();
         self.unsent.clear();
         Ok(())

@@ -40,7 +40,8 @@ impl Engine {
         let slow: Vec<usize> = (steady.one_in / 2..self.sockets.len()).step_by(steady.one_in).collect();
         for &at in &slow {
             let socket = &mut self.sockets[at];
-            (socket.slow, socket.resumed, socket.checked) = (true, false, checked);
+            (socket.resumed, socket.checked) = (false, checked);
+            socket.make_slow()?;
         }
         self.content.clone_from(&steady.content);
         self.counts.clock = Some(Clock { first: self.sent + 1, due: Vec::new(), times_us: Vec::new() });
