@@ -154,6 +154,12 @@ impl Socket {
                     self.unsent.extend_from_slice(bytes);
                     return Ok(());
                 }
+                // The server has let go of it: reading tells how.
+                Err(e)
+                    if self.slow && matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+                {
+                    return Ok(());
+                }
                 Err(e) => return Err(e).context("writing"),
             }
         }
