@@ -37,10 +37,11 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     let mut settings = TRACED.to_vec();
     settings.push(("CLARION_GATEWAY__OUTBOX_BYTES", &outbox));
     settings.push(("CLARION_GATEWAY__REPLAY_TOTAL_BYTES", &total));
-    let clarion = Clarion::start("clarion", options.sockets, &settings, folder)?;
+    let mut clarion = Clarion::start("clarion", options.sockets, &settings, folder)?;
+    let channel = clarion.guild(0..options.sockets, 1)?;
     let admin = fs::read_to_string(clarion.data.join("admin.url")).context("admin.url")?;
     let admin = admin.trim().trim_start_matches("http://").to_owned();
-    let mut generator = Generator::start(&clarion.spec(options.sockets, SENDERS))?;
+    let mut generator = Generator::start(&clarion.spec(options.sockets, SENDERS, vec![channel]))?;
     let mut flow = |stops, wall_s| -> anyhow::Result<Flow> {
         let steady = Steady {
             per_s: PER_S,
