@@ -39,8 +39,8 @@ async fn a_search_is_asked_as_libraries_write_it() {
             ),
         ),
         (
-            "link_hostname[]=a.b&embed_provider=C&attachment_extension=png&replied_to_message_id=9",
-            format!("find [0, 7] None None reply_to=9 link_host=a.b embed_provider=C extension=png {none} Newest 0+25"),
+            "link_hostname[]=a.b&embed_provider=c&attachment_extension=png&replied_to_message_id=9",
+            format!("find [0, 7] None None reply_to=9 link_host=a.b embed_provider=c extension=png {none} Newest 0+25"),
         ),
         ("min_id=5&max_id=9&include_nsfw=true", "find [0, 7] None None Some(5)..Some(9) Newest 0+25".into()),
     ] {
