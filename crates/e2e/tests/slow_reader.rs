@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
 const SOCKETS: usize = 200;
 const SLOW: usize = SOCKETS / 10;
-const OUTBOX: usize = 64 << 10;
+/// So much that filling it takes longer than the gateway takes to say what waits, a second.
+const OUTBOX: usize = 1 << 20;
 /// How far the flow may be ahead of those who read: on a busy machine they must not become slow themselves.
 const AHEAD: u64 = 8;
 const REPLAY: usize = 16 << 20;
