@@ -25,18 +25,14 @@ const FILL: &str = "€";
 const WALL_S: f64 = 13.0;
 /// What may wait for one socket: less than usual, so that it is too much within seconds.
 const OUTBOX: u64 = 128 << 10;
-/// What may be kept for all sessions, for each of them: twice what one keeps (`gateway.replay_bytes`), since shards do not
-/// have the same number. All keep the same messages, of which the process has one copy, but each session counts them.
-const REPLAY: usize = 8 << 20;
 /// How much longer others may wait.
 const MOST: f64 = 1.25;
 
 /// Measures pairs of flows, one with sockets that stop reading and one without.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
-    let (outbox, total) = (OUTBOX.to_string(), (REPLAY * options.sockets).to_string());
+    let outbox = OUTBOX.to_string();
     let mut settings = TRACED.to_vec();
     settings.push(("CLARION_GATEWAY__OUTBOX_BYTES", &outbox));
-    settings.push(("CLARION_GATEWAY__REPLAY_TOTAL_BYTES", &total));
     let mut clarion = Clarion::start("clarion", options.sockets, &settings, folder)?;
     let channel = clarion.guild(0..options.sockets, 1)?;
     let admin = fs::read_to_string(clarion.data.join("admin.url")).context("admin.url")?;

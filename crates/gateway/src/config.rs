@@ -34,7 +34,7 @@ pub struct Config {
     /// What one session keeps to replay. At least twice `outbox_bytes`: what a slow client had not been sent when it was
     /// closed must be there when it resumes.
     pub replay_bytes: usize,
-    /// What all sessions keep to replay. Beyond it, sessions without a socket end early.
+    /// What all sessions keep to replay; what many keep counts once. Beyond it, sessions without a socket end early.
     pub replay_total_bytes: usize,
     /// How long a session waits to be resumed.
     pub resume_window_s: u64,

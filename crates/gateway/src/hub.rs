@@ -43,7 +43,7 @@ use crate::conversation::MembersRequest;
 use crate::directory::{Directory, Target};
 use crate::intents::Intents;
 use crate::presence::Heard;
-use crate::shard::{self, Ended, Inbox, Link};
+use crate::shard::{self, Ended, Inbox, Ledger, Link};
 use follow::{Follow, Phase};
 use guild::GuildEntry;
 use presence::Presences;
@@ -109,6 +109,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) shards: Vec<Inbox>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) ended: mpsc::Receiver<Ended>,
     /// What comes from the presence server.
     pub(crate) heard: mpsc::Receiver<Heard>,
@@ -129,6 +130,7 @@ pub(crate) struct Hub {
     metrics: GatewayMetrics,
     commands: mpsc::Receiver<Command>,
     shards: Vec<Inbox>,
+    ledger: Arc<Ledger>,
     ended: mpsc::Receiver<Ended>,
     heard: mpsc::Receiver<Heard>,
     number: u32,
@@ -203,6 +205,7 @@ impl Hub {
             commands: parts.commands,
             seats: Seats::new(parts.shards.len()),
             shards: parts.shards,
+            ledger: parts.ledger,
             ended: parts.ended,
             heard: parts.heard,
             number: parts.number,
@@ -362,7 +365,8 @@ impl Hub {
     }
 
     /// Sends a shard a command, waiting while its inbox is full.
-    async fn tell(&mut self, shard: u16, command: shard::Command) {
+    async fn tell(&mut self, shard: u16, mut command: shard::Command) {
+        command.count_own(&self.ledger);
         if let Some(inbox) = self.shards.get(usize::from(shard)) {
             // A shard that is gone has no sessions.
             let _ = inbox.send(command).await;

@@ -98,7 +98,7 @@ impl Server {
         let shards = config.shards.max(1);
         let limits = shard::Limits {
             replay_bytes: config.replay_bytes,
-            replay_total: config.replay_total_bytes / shards,
+            replay_total: config.replay_total_bytes,
             outbox_bytes: config.outbox_bytes,
             waiting: config.max_connections / shards,
             resume_window: config.resume_window(),
@@ -133,6 +133,7 @@ impl Server {
             metrics: metrics.clone(),
             commands,
             shards: shards.inboxes.clone(),
+            ledger: shards.ledger.clone(),
             ended: shards.ended,
             heard,
             number,

@@ -59,6 +59,11 @@ impl Session {
         self.replay_bytes
     }
 
+    /// What of that is this session's own: the bodies may be others', too.
+    pub(crate) fn bookkeeping(&self) -> usize {
+        self.replay.len() * ENTRY
+    }
+
     /// Gives a dispatch the next number, keeps it, and makes its frame.
     pub(crate) fn push(&mut self, dispatch: &Dispatch) -> Frame {
         Frame::dispatch(self.number(dispatch), dispatch.body.clone())

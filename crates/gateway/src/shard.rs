@@ -4,6 +4,7 @@
 //! wakes no task. A session belongs to one shard for life; its seat there is given out by the hub, the only one to do so.
 
 mod delivery;
+mod ledger;
 mod link;
 mod worker;
 mod writing;
@@ -24,6 +25,7 @@ use crate::intents::Intents;
 use crate::session::CannotResume;
 use crate::visibility::Listener;
 pub(crate) use delivery::{Delivery, Outcome, Variant, Variants};
+pub(crate) use ledger::Ledger;
 pub(crate) use link::{Handback, Link, Signal, Then};
 use worker::Worker;
 pub(crate) use writing::{Written, write};
@@ -35,7 +37,7 @@ const INBOX: usize = 4_096;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) replay_bytes: usize,
-    /// Of all the shard's sessions together.
+    /// Of all sessions of the gateway together.
     pub(crate) replay_total: usize,
     pub(crate) outbox_bytes: usize,
     /// Most sessions that wait to be resumed.
@@ -96,6 +98,15 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// Counts what is told to one session alone. What many share is counted when it is made.
+    pub(crate) fn count_own(&mut self, ledger: &Arc<Ledger>) {
+        if let Self::Open { dispatches, .. } | Self::Push { dispatches, .. } = self {
+            dispatches.iter_mut().for_each(|dispatch| ledger.count(dispatch));
+        }
+    }
+}
+
 /// Why the hub ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -143,15 +154,18 @@ pub(crate) struct Shards {
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) ended: mpsc::Receiver<Ended>,
     pub(crate) threads: Vec<std::thread::JoinHandle<()>>,
+    /// Counts what all sessions keep. What is told to shards is counted by whoever tells it.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// Starts `count` shards.
 pub(crate) fn start(count: usize, limits: Limits, host: &Host, metrics: &GatewayMetrics) -> std::io::Result<Shards> {
+    let ledger = Ledger::new(metrics.replay_bytes.clone());
     let (ended_sender, ended) = mpsc::channel(INBOX);
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
     for index in 0..count as u16 {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let worker = Worker::new(index, limits, metrics.clone(), ended_sender.clone());
+        let worker = Worker::new(index, limits, metrics.clone(), ledger.clone(), ended_sender.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let host = host.clone();
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
@@ -161,5 +175,5 @@ pub(crate) fn start(count: usize, limits: Limits, host: &Host, metrics: &Gateway
         inboxes.push(sender);
         threads.push(thread);
     }
-    Ok(Shards { inboxes, ended, threads })
+    Ok(Shards { inboxes, ended, threads, ledger })
 }

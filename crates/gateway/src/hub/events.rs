@@ -232,7 +232,7 @@ impl Hub {
             let span = parent.map(|parent| span::gateway_deliver(&parent, SentType::of(out.name).as_str()));
             Arc::new(Outcome::new(span.unwrap_or_else(Span::none), out.message))
         });
-        let variants = Arc::new(out.variants);
+        let variants = self.ledger.share(out.variants);
         for cohort in out.cohorts.iter() {
             let here =
                 |(seat, variant): &(Seat, Variant)| (seat.shard == cohort.shard).then_some((seat.seat, *variant));

@@ -300,7 +300,7 @@ impl Hub {
             let Some(guild) = self.guilds.get_mut(&guild) else { continue };
             let presence = seen.unwrap_or_default();
             let Some(Outgoing { cohorts, variants, .. }) = guild.show(user, &presence) else { continue };
-            let variants = Arc::new(variants);
+            let variants = self.ledger.share(variants);
             for cohort in cohorts.iter() {
                 by_shard.entry(cohort.shard).or_default().push(Delivery {
                     variants: variants.clone(),

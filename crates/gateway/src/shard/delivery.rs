@@ -61,6 +61,11 @@ impl Variants {
         self
     }
 
+    /// The encodings that were made.
+    pub(crate) fn made_mut(&mut self) -> impl Iterator<Item = &mut Dispatch> {
+        self.0.iter_mut().flatten()
+    }
+
     /// Whether the encoding was made.
     pub(crate) fn has(&self, variant: Variant) -> bool {
         self.0[variant as usize].is_some()

@@ -15,7 +15,7 @@ use clarion_observability::metric::{DeliveryError, GatewayMetrics, SentType, Soc
 use tokio::sync::mpsc;
 
 use super::link::Then;
-use super::{Command, Delivery, End, Ended, Identity, Limits, Link, Operation, Outcome, Resumption};
+use super::{Command, Delivery, End, Ended, Identity, Ledger, Limits, Link, Operation, Outcome, Resumption};
 use crate::conversation::Violation;
 use crate::frame::{CloseCode, Dispatch, Frame, INVALID_SESSION, RECONNECT, RESUMABLE_SESSION};
 use crate::outbox::Receipt;
@@ -34,6 +34,7 @@ pub(super) struct Worker {
     index: u16,
     limits: Limits,
     metrics: GatewayMetrics,
+    ledger: Arc<Ledger>,
     ended: mpsc::Sender<Ended>,
     /// Seats that are free, which the hub has not been told. It is never waited for: it may be waiting for this shard.
     free: Vec<u32>,
@@ -63,11 +64,18 @@ enum Pushed {
 }
 
 impl Worker {
-    pub(super) fn new(index: u16, limits: Limits, metrics: GatewayMetrics, ended: mpsc::Sender<Ended>) -> Self {
+    pub(super) fn new(
+        index: u16,
+        limits: Limits,
+        metrics: GatewayMetrics,
+        ledger: Arc<Ledger>,
+        ended: mpsc::Sender<Ended>,
+    ) -> Self {
         Self {
             index,
             limits,
             metrics,
+            ledger,
             ended,
             free: Vec::new(),
             seats: Vec::new(),
@@ -379,7 +387,7 @@ impl Worker {
         let Some(entry) = self.seats.get_mut(seat as usize).and_then(Option::take) else { return };
         self.totals.sessions -= 1;
         self.totals.waiting -= 1;
-        self.totals.replay -= entry.session.replay_bytes() as i64;
+        self.totals.replay -= entry.session.bookkeeping() as i64;
         log::SESSION_ENDED.emit(Fields {
             session_id: Some(entry.identity.id.clone()),
             user_id: Some(entry.identity.user),
@@ -407,11 +415,15 @@ impl Worker {
             let session = self.seats.get(seat as usize).and_then(Option::as_ref).map(|s| &s.session);
             // Only if it is the same wait: the session may have come and gone since.
             let waits = session.filter(|s| s.detached_at() == Some(since));
-            let crowded = self.totals.replay > self.limits.replay_total as i64
+            let crowded = self.ledger.bytes() > self.limits.replay_total as i64
                 || self.totals.waiting > self.limits.waiting as i64;
             match waits {
                 Some(s) if !crowded && !s.is_expired(now, self.limits.resume_window) => break,
-                Some(_) => self.remove(seat),
+                Some(_) => {
+                    self.remove(seat);
+                    // The ledger is looked at again.
+                    self.report();
+                }
                 None => {}
             }
             self.waiting.pop_front();

@@ -68,6 +68,23 @@ impl Scene {
         users.iter().map(|n| self.world.add_user(&user(*n), &[GUILD])).collect()
     }
 
+    /// The sum of a metric's series, as `/metrics` has it now.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.capture.process().render_metrics();
+        let of_name =
+            text.lines().filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' '])));
+        of_name.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits for what must become true.
+    pub(crate) async fn until(&self, mut holds: impl FnMut() -> bool) {
+        let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(tokio::time::Instant::now() < patience, "it did not come true");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Stops everything; answers how long that took.
     pub(crate) async fn stop(&mut self) -> Option<clarion_runtime::StopReport> {
         let process = self.process.take()?;

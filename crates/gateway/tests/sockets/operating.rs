@@ -93,6 +93,37 @@ async fn a_client_that_does_not_read_is_let_go_and_comes_back_for_the_rest() {
 }
 
 #[tokio::test]
+async fn what_many_sessions_keep_counts_once_and_no_longer_than_it_is_kept() {
+    let scene = Scene::with(|_| {});
+    let tokens = scene.guild(&[1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut clients = Vec::new();
+    for token in &tokens {
+        let mut client = Client::identified(scene.at, token, USUAL).await;
+        client.dispatch("GUILD_CREATE").await;
+        clients.push(client);
+    }
+    let (content, count) = ("x".repeat(1_900), 100);
+    let held = || scene.metric("gateway_replay_bytes");
+    let before = held();
+    for sent in 0..count {
+        scene.world.commit(GUILD, message(sent, 2, &content));
+    }
+    for client in &mut clients {
+        for _ in 0..count {
+            client.dispatch("MESSAGE_CREATE").await;
+        }
+    }
+    let kept = (count as usize * content.len()) as f64;
+    scene.until(|| held() - before >= kept).await;
+    let counted = held() - before;
+    assert!(counted < 2.0 * kept, "{counted} bytes for messages of {kept}");
+    for client in clients {
+        client.close(1000).await;
+    }
+    scene.until(|| held() == 0.0).await;
+}
+
+#[tokio::test]
 async fn operators_see_sessions_and_act_on_them() {
     let scene = Scene::with(reachable);
     let tokens = scene.guild(&[1]);

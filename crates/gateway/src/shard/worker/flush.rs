@@ -13,11 +13,13 @@ use crate::shard::writing::{Written, write};
 pub(super) struct Totals {
     pub(super) sessions: i64,
     pub(super) waiting: i64,
+    /// What places in replay buffers cost beside the bodies.
     pub(super) replay: i64,
     pub(super) queued: i64,
     /// Bytes that wait to be written, as of the last sweep.
     pub(super) backlog: i64,
-    told: [i64; 5],
+    told: [i64; 4],
+    told_replay: i64,
 }
 
 impl Totals {
@@ -37,9 +39,9 @@ impl Totals {
     }
 
     fn follow<T>(&mut self, session: &mut Session, change: impl FnOnce(&mut Session) -> T) -> T {
-        let before = session.replay_bytes();
+        let before = session.bookkeeping();
         let changed = change(session);
-        self.replay += session.replay_bytes() as i64 - before as i64;
+        self.replay += session.bookkeeping() as i64 - before as i64;
         changed
     }
 }
@@ -80,14 +82,18 @@ impl Worker {
     pub(super) fn report(&mut self) {
         let t = &mut self.totals;
         let m = &self.metrics;
-        let gauges = [&m.sessions, &m.reconnections_pending, &m.replay_bytes, &m.sends_pending, &m.backlog_bytes];
+        let gauges = [&m.sessions, &m.reconnections_pending, &m.sends_pending, &m.backlog_bytes];
         for ((gauge, now), told) in
-            gauges.into_iter().zip([t.sessions, t.waiting, t.replay, t.queued, t.backlog]).zip(t.told.iter_mut())
+            gauges.into_iter().zip([t.sessions, t.waiting, t.queued, t.backlog]).zip(t.told.iter_mut())
         {
             if now != *told {
                 gauge.increment((now - *told) as f64);
                 *told = now;
             }
+        }
+        let replay = std::mem::replace(&mut t.told_replay, t.replay);
+        if t.replay != replay {
+            self.ledger.add(t.replay - replay);
         }
     }
 }

@@ -92,11 +92,11 @@ impl Worker {
             return false;
         };
         self.piece.clear();
-        let before = entry.session.replay_bytes() as i64;
+        let before = entry.session.bookkeeping() as i64;
         for dispatch in run.iter().filter_map(|delivery| delivery.for_seat(seat, group)) {
             Frame::append_dispatch(entry.session.number(dispatch), &dispatch.body, &mut self.piece);
         }
-        self.totals.replay += entry.session.replay_bytes() as i64 - before;
+        self.totals.replay += entry.session.bookkeeping() as i64 - before;
         let written = match socket.link.send(&self.piece) {
             Ok(written) if written == self.piece.len() => {
                 socket.link.count_sent(run.len() as u64);
