@@ -81,7 +81,7 @@ enum End {
     Idle,
     /// The slot was given up.
     Released,
-    /// The slot has another owner.
+    /// The slot has another owner, or has to get one.
     Fenced,
     /// The store does not answer.
     Broken,
@@ -169,7 +169,7 @@ pub(crate) async fn run(mut start: Start) {
 /// Reads what the store has of a key. Opening its log seals what earlier owners wrote.
 async fn load(stores: &Stores, key: Key, epoch: Epoch) -> Result<(Tail, State), End> {
     let tail = stores.logs.open(key, epoch).await.map_err(|error| match error {
-        CommitError::Fenced(_) => End::Fenced,
+        CommitError::Fenced(_) | CommitError::Unknown(_) => End::Fenced,
         CommitError::Full | CommitError::Failed(_) => End::Broken,
     })?;
     let state = match key {

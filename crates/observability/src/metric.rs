@@ -15,6 +15,7 @@ mod gateway;
 mod http;
 mod instrument;
 mod label;
+mod pool;
 mod presence;
 mod router;
 mod search;
@@ -33,6 +34,7 @@ pub use instrument::{
     By, By2, ChannelServer, Counter, GatewayInstance, Gauge, GaugeGuard, Histogram, Instrument, Named, Own,
 };
 pub use label::Label;
+pub use pool::PoolMetrics;
 pub use presence::{PresenceEvent, PresenceMetrics, ShownStatus, UpdateError, UpdateType};
 pub use router::{AdminAction, Cached, MemberKind, RouterMetrics};
 pub use search::{IndexError, IndexOperation, QueryFailure, SearchMetrics};
@@ -51,6 +53,7 @@ pub const ALL: &[&[Descriptor]] = &[
     channel::TABLE,
     presence::TABLE,
     storage::TABLE,
+    pool::TABLE,
     cache::TABLE,
     router::TABLE,
     search::TABLE,

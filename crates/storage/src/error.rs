@@ -11,6 +11,10 @@ pub enum CommitError {
     /// The disk has less room than `min_free`, or had for the batch before this one; nothing was written.
     #[error("store has no room")]
     Full,
+    /// The store did not answer in time: what was being written may or may not be there. The slot has to be given up, and
+    /// whoever takes it next finds out.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
     /// The store cannot write any more; what was being written may or may not be there. The process must end.
     #[error("store failed: {0}")]
     Failed(String),
@@ -59,6 +63,7 @@ impl CommitError {
         match self {
             CommitError::Fenced(_) => "fenced",
             CommitError::Full => "full",
+            CommitError::Unknown(_) => "unknown",
             CommitError::Failed(_) => "failed",
         }
     }

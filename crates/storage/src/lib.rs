@@ -10,6 +10,7 @@ pub mod embedded;
 mod error;
 pub mod index;
 mod row;
+pub mod scylla;
 
 use std::sync::Arc;
 

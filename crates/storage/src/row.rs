@@ -6,6 +6,7 @@
 use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, UserEvent};
 use clarion_model::guild::{Channel, Guild, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
+use clarion_model::key::Position;
 use clarion_model::message::Message;
 use clarion_model::user::{ReadState, TokenHash, TokenRecord, User};
 
@@ -89,6 +90,15 @@ pub(crate) fn new_message(entry: &LogEntry) -> Option<MessageId> {
         Event::Guild(GuildEvent::MessageCreate(view)) => Some(view.message.id),
         _ => None,
     }
+}
+
+/// The bits of a guild's version below the epoch. A reader adds one to the version with each change it applies, so the
+/// epoch has to weigh more than all changes of an epoch together.
+const VERSION_OFFSET_BITS: u32 = 40;
+
+/// The version of a guild whose visibility changed last at a position: later is higher, over all epochs.
+pub(crate) fn version(at: Position) -> u64 {
+    at.epoch.0 << VERSION_OFFSET_BITS | at.offset
 }
 
 fn of_guild(event: &GuildEvent) -> Vec<Row<'_>> {

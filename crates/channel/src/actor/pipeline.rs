@@ -195,6 +195,7 @@ impl Actor {
         let answer = Err(match worst {
             CommitError::Fenced(_) => Failure::NotOwner,
             CommitError::Full => Failure::Unavailable("the store has no room"),
+            CommitError::Unknown(_) => Failure::Unavailable("the store did not answer in time"),
             CommitError::Failed(_) => Failure::Unavailable("the store failed"),
         });
         for batch in given_up {
@@ -213,7 +214,8 @@ impl Actor {
         self.barrier = false;
         let holding = &self.start.holding;
         match worst {
-            CommitError::Fenced(_) => {
+            // After an unknown outcome only an owner of a later epoch can say what the log holds.
+            CommitError::Fenced(_) | CommitError::Unknown(_) => {
                 self.start.keys.fenced(holding.slot, holding.epoch);
                 return Err(End::Fenced);
             }
@@ -239,7 +241,8 @@ fn severity(error: &CommitError) -> u8 {
     match error {
         CommitError::Full => 0,
         CommitError::Failed(_) => 1,
-        CommitError::Fenced(_) => 2,
+        CommitError::Unknown(_) => 2,
+        CommitError::Fenced(_) => 3,
     }
 }
 

@@ -142,6 +142,7 @@ fn commit_error(error: &CommitError) -> (&'static str, QueryError) {
     let kind = match error {
         CommitError::Fenced(_) => QueryError::Fenced,
         CommitError::Full => QueryError::Full,
+        CommitError::Unknown(_) => QueryError::Timeout,
         CommitError::Failed(_) => QueryError::Io,
     };
     (error.error_type(), kind)

@@ -65,15 +65,6 @@ impl Staged {
     }
 }
 
-/// The bits of a guild's version below the epoch. A reader adds one to the version with each change it applies, so the
-/// epoch has to weigh more than all changes of an epoch together.
-const VERSION_OFFSET_BITS: u32 = 40;
-
-/// The version of a guild whose visibility changed last at a position: later is higher, over all epochs.
-fn version(at: Position) -> u64 {
-    at.epoch.0 << VERSION_OFFSET_BITS | at.offset
-}
-
 fn put<R: prost::Message>(table: Table, key: Vec<u8>, record: &R) -> Change {
     Change::Put(table, key, record.encode_to_vec())
 }
@@ -100,7 +91,7 @@ fn stage(entry: &LogEntry, row: Row<'_>, changes: &mut Vec<Change>) {
         }
         Row::DeleteReaction(change) => Change::Delete(Table::Reactions, reaction(change)),
         Row::PutGuild(guild) => put(Table::Guilds, part(GuildPart::Guild), &v1::Guild::from(guild)),
-        Row::Version => put(Table::Guilds, part(GuildPart::Version), &version(at)),
+        Row::Version => put(Table::Guilds, part(GuildPart::Version), &row::version(at)),
         Row::PutChannel(channel) => {
             put(Table::Guilds, part(GuildPart::Channel(channel.id)), &v1::GuildChannel::from(channel))
         }

@@ -1,0 +1,127 @@
+//! Reading a key's log out of the store: its seals, its end, what the tables may lack of it, its entries.
+
+use std::ops::ControlFlow;
+
+use clarion_model::event::LogEntry;
+use clarion_model::key::{Key, Position};
+
+use super::client::Client;
+use super::line::{Seals, Seen, count, last_entry};
+use super::record::{self, Stored};
+use super::schema;
+use crate::Tail;
+use crate::error::ReadError;
+
+/// What the store has of a key.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) seals: Seals,
+    pub(super) trimmed: Position,
+    /// The newest row: an entry, or a seal.
+    pub(super) newest: Position,
+    /// The newest entry.
+    pub(super) entry: Position,
+    pub(super) last_id: u64,
+    pub(super) stamp: i64,
+    /// Entries that the tables may lack, in order: those after the newest row's mark.
+    pub(super) unapplied: Vec<Stored>,
+}
+
+/// A row of a log but for its body.
+type End = (i64, i64, i64, i64, i64);
+
+impl Found {
+    /// The tail as an owner asks for it.
+    pub(super) fn tail(&self) -> Tail {
+        let entries = count(&self.seals, self.entry, self.trimmed);
+        Tail { position: self.entry, last_id: self.last_id, entries }
+    }
+}
+
+/// Reads where a log ends, at quorum; what only some replicas had is written back by the read.
+///
+/// The seals come first. No row of an epoch is written before its seal is, so that the newest row belongs to the newest
+/// seal, or is that seal; what others write meanwhile lies beyond the seal that whoever takes the slot writes next.
+pub(super) async fn read(client: &Client, key: Key) -> Result<Found, ReadError> {
+    let (kind, id) = schema::key(key);
+    let mut found = Found::default();
+    let mut newest_seal = (0, 0);
+    type Seal = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+    let seals: Vec<Seal> = client.rows(client.bind(&client.statements.seals, &(kind, id))).await?;
+    for (epoch, after_epoch, after_offset, last_id, stamp, trimmed_epoch, trimmed_offset) in seals {
+        found.trimmed = schema::position_of(trimmed_epoch.unwrap_or(0), trimmed_offset.unwrap_or(0));
+        // A partition with nothing but its static columns has one row without a seal.
+        let seal = epoch.zip(after_epoch).zip(after_offset).zip(last_id.zip(stamp));
+        let Some((((epoch, after_epoch), after_offset), (last_id, stamp))) = seal else { continue };
+        let epoch = schema::position_of(epoch, 0).epoch;
+        found.seals.insert(epoch, schema::position_of(after_epoch, after_offset));
+        newest_seal = (last_id, stamp);
+    }
+    let Some(sealed) = found.seals.last_key_value().map(|(epoch, _)| *epoch) else { return Ok(found) };
+    (found.last_id, found.stamp) = (newest_seal.0 as u64, newest_seal.1);
+    let epoch = schema::number(sealed.0);
+    let mut end: Option<End> = client.row(client.bind(&client.statements.log_newest, &(kind, id, epoch))).await?;
+    found.newest = schema::position_of(epoch, end.map_or(0, |end| end.0));
+    let damaged = |what: &str| ReadError::Damaged(format!("{what} of {key} at {}", found.newest));
+    found.entry =
+        last_entry(&found.seals, found.newest).ok_or_else(|| damaged("seals: one is missing before the end"))?;
+    if end.is_none() && found.entry != Position::START {
+        let (epoch, offset) = schema::position(found.entry);
+        end = client.row(client.bind(&client.statements.log_at, &(kind, id, epoch, offset))).await?;
+    }
+    let Some((_, stamp, last_id, applied_epoch, applied_offset)) = end else {
+        return if found.entry == Position::START { Ok(found) } else { Err(damaged("logs: the last row is missing")) };
+    };
+    found.last_id = found.last_id.max(last_id as u64);
+    found.stamp = found.stamp.max(stamp);
+    let applied = schema::position_of(applied_epoch, applied_offset);
+    let seen = Seen::new(&found.seals, applied, found.entry);
+    found.unapplied = entries(client, key, &seen, applied, usize::MAX).await?;
+    if applied < found.entry && found.unapplied.last().map(|stored| stored.entry.position) != Some(found.entry) {
+        return Err(damaged("logs: the newest entries are missing"));
+    }
+    Ok(found)
+}
+
+/// What a reader who does not own the key may see of its log.
+pub(super) async fn seen(client: &Client, key: Key) -> Result<Seen, ReadError> {
+    let found = read(client, key).await?;
+    Ok(Seen::new(&found.seals, found.trimmed, found.entry))
+}
+
+/// The entries after a position that may be seen, at most `limit`.
+pub(super) async fn entries(
+    client: &Client,
+    key: Key,
+    seen: &Seen,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<Stored>, ReadError> {
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    let (kind, id) = schema::key(key);
+    let (epoch, offset) = schema::position(after);
+    type Columns = (i64, i64, i64, Vec<u8>);
+    let each = |(epoch, offset, _, body): Columns| {
+        // A row is named by its last entry, and is of one epoch: whether it is part of the log is one question.
+        let last = schema::position_of(epoch, offset);
+        if seen.holds(last) {
+            let stored = record::decode(&body)?;
+            if stored.last().is_none_or(|stored| stored.entry.position != last || stored.entry.key != key) {
+                return Err(ReadError::Damaged(format!("logs: row {last} of {key}")));
+            }
+            found.extend(stored.into_iter().filter(|stored| stored.entry.position > after));
+        }
+        Ok(if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    client.pages(client.bind(&client.statements.log_after, &(kind, id, epoch, offset)), each).await?;
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// The entries alone.
+pub(super) fn plain(stored: Vec<Stored>) -> Vec<LogEntry> {
+    stored.into_iter().map(|stored| stored.entry).collect()
+}

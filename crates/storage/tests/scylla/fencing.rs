@@ -1,0 +1,131 @@
+//! Two processes over one store: what one of them acknowledged the other one finds, and what comes late is nowhere.
+
+use clarion_model::event::GuildEvent;
+use clarion_model::id::{ChannelId, MessageId};
+use clarion_model::key::Position;
+use clarion_model::message::{Anchor, MessageView};
+use clarion_storage::{CommitError, Tail};
+use futures_util::future::join_all;
+
+use crate::keyspace::{AUTHOR, Keyspace, Writer, create, nonce};
+
+const PLACE: ChannelId = ChannelId(9);
+
+fn id(n: u64) -> MessageId {
+    MessageId((1 << 60) + n)
+}
+
+#[tokio::test]
+async fn a_late_row_is_nowhere() {
+    let Some(keyspace) = Keyspace::new("late").await else { return };
+    let (first, second) = (keyspace.open().await, keyspace.open().await);
+    let mut old = Writer::take(&first, 1).await;
+    old.say(PLACE, id(1)).await.unwrap();
+    let mut new = Writer::take(&second, 1).await;
+    let stores = second.stores();
+    let tail = stores.logs.open(new.key, new.epoch).await.unwrap();
+    let end = Position { epoch: old.epoch, offset: 1 };
+    assert_eq!(tail, Tail { position: end, last_id: id(1).0, entries: 1 });
+
+    // The old owner does not know yet. Its row gets into the store, beyond the seal, and it learns of it afterwards.
+    let rows = keyspace.count("logs").await;
+    assert_eq!(old.say(PLACE, id(2)).await, Err(CommitError::Fenced(new.epoch)));
+    assert_eq!(keyspace.count("logs").await, rows + 1, "the row is there");
+    assert_eq!(old.say(PLACE, id(3)).await, Err(CommitError::Fenced(new.epoch)));
+    assert_eq!(first.stores().logs.open(old.key, old.epoch).await, Err(CommitError::Fenced(new.epoch)));
+
+    let third = keyspace.open().await;
+    for stores in [&stores, &third.stores()] {
+        let log = stores.logs.read(new.key, Position::START, 10).await.unwrap();
+        assert_eq!(log.entries.len(), 1);
+        assert_eq!(stores.messages.get(PLACE, id(2)).await, Ok(None));
+        assert_eq!(stores.messages.by_nonce(PLACE, AUTHOR, &nonce(PLACE, id(2)).nonce).await, Ok(None));
+        assert_eq!(stores.messages.page(PLACE, Anchor::Latest, 10).await.unwrap().len(), 1);
+    }
+    // The sender asks again, and the id may even be the same: what is read is what the new owner says.
+    new.say(PLACE, id(4)).await.unwrap();
+    let mut last = Writer::take(&third, 1).await;
+    let tail = third.stores().logs.open(last.key, last.epoch).await.unwrap();
+    assert_eq!(tail, Tail { position: Position { epoch: new.epoch, offset: 1 }, last_id: id(4).0, entries: 2 });
+    last.say(PLACE, id(5)).await.unwrap();
+    let offsets: Vec<_> = last.log().await.iter().map(|entry| entry.position).collect();
+    assert_eq!(offsets, [end, tail.position, Position { epoch: last.epoch, offset: 1 }]);
+    keyspace.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_acknowledged_is_found_by_the_other_process() {
+    let Some(keyspace) = Keyspace::new("race").await else { return };
+    let stores = [keyspace.open().await, keyspace.open().await];
+    let (mut next, mut acknowledged) = (1, Vec::new());
+    let mut owner = Writer::take(&stores[0], 1).await;
+    for round in 1..=12 {
+        let other = &stores[round % 2];
+        let batches: Vec<_> = (0..30)
+            .map(|n| {
+                next += 1;
+                (id(next + n), owner.batch(vec![create(PLACE, id(next + n))]))
+            })
+            .collect();
+        next += 30;
+        // The other process takes the slot while they are under way: after so many of them have ended.
+        let (commits, taken) = tokio::join!(
+            join_all(batches.iter().map(async |(id, batch)| (*id, owner.stores.logs.commit(batch.clone()).await))),
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(round as u64 * 2)).await;
+                Writer::take(other, 1).await
+            },
+        );
+        for (id, result) in commits {
+            match result {
+                Ok(()) => acknowledged.push(id),
+                Err(error) => assert_eq!(error, CommitError::Fenced(taken.epoch)),
+            }
+        }
+        let stores = other.stores();
+        let tail = stores.logs.open(taken.key, taken.epoch).await.unwrap();
+        let log = taken.log().await;
+        assert_eq!(log.len() as u64, tail.entries);
+        assert!(log.windows(2).all(|pair| pair[0].position < pair[1].position), "in order");
+        let found: Vec<_> = log
+            .iter()
+            .map(|entry| match &entry.event {
+                clarion_model::event::Event::Guild(GuildEvent::MessageCreate(view)) => view.message.id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(acknowledged.iter().all(|id| found.contains(id)), "round {round}: lost");
+        // The tables say what the log says.
+        let page = stores.messages.page(PLACE, Anchor::Latest, 1_000).await.unwrap();
+        let shown: Vec<_> = page.iter().rev().map(|view: &MessageView| view.message.id).collect();
+        assert_eq!(shown, found, "round {round}");
+        owner = taken;
+    }
+    assert!(acknowledged.len() > 12, "{} acknowledged: too few to say anything", acknowledged.len());
+    keyspace.drop().await;
+}
+
+/// A process that ends after its entries are in the log, and before they are in the tables.
+#[tokio::test]
+async fn the_next_owner_completes_the_tables() {
+    let Some(keyspace) = Keyspace::new("complete").await else { return };
+    let first = keyspace.open().await;
+    let mut old = Writer::take(&first, 1).await;
+    old.say(PLACE, id(1)).await.unwrap();
+    old.say(PLACE, id(2)).await.unwrap();
+    drop(first);
+    for table in ["messages", "buckets", "nonces", "states", "reactions", "routes"] {
+        keyspace.run(&format!("TRUNCATE {table}")).await;
+    }
+    let second = keyspace.open().await;
+    let stores = second.stores();
+    assert_eq!(stores.messages.get(PLACE, id(2)).await, Ok(None), "the tables are empty");
+    let new = Writer::take(&second, 1).await;
+    stores.logs.open(new.key, new.epoch).await.unwrap();
+    // When the second was written, the first was known to be in the tables.
+    let page = stores.messages.page(PLACE, Anchor::Latest, 10).await.unwrap();
+    assert_eq!(page.iter().map(|view| view.message.id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(stores.messages.by_nonce(PLACE, AUTHOR, &nonce(PLACE, id(2)).nonce).await, Ok(Some(id(2))));
+    assert_eq!(new.log().await.len(), 2);
+    keyspace.drop().await;
+}
