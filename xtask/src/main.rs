@@ -1,15 +1,17 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`, `cargo xtask bench`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`, `cargo xtask bench`, `cargo xtask services`.
 
 mod acceptance;
 mod bench;
 mod docs;
 mod run;
+mod services;
 mod test;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask test [--long]   format, lints, all tests, the acceptance clients; says what it could not reach
+cargo xtask services up|down   starts and stops the real servers that tests can use, and says where they are
 cargo xtask docs            writes the generated pages (docs/telemetry.md)
 cargo xtask bench           measures the product beside other servers; says what it can measure
 cargo xtask build-cost      a clean build and a one-line edit, timed
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
+        ["services", "up"] => services::up(),
+        ["services", "down"] => services::down(),
         ["docs"] => docs::write(),
         ["bench", what @ ..] => bench::run(what),
         ["build-cost"] => test::build_cost(),

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::acceptance;
 use crate::run::{can_mount, check, command, has, root, target};
+use crate::services::Services;
 
 /// Runs the checks. `long` adds those that take many rounds.
 pub(crate) fn run(long: bool) -> anyhow::Result<()> {
@@ -15,12 +16,16 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     check(&mut command("cargo", &["fmt", "--all", "--check"]))?;
     step("lints");
     check(&mut command("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("servers");
+    let services = Services::start(&mut missing);
     step("tests");
     let mut tests = command("cargo", &["test", "--workspace"]);
     if long {
         tests.env("CLARION_TEST_LONG", "1");
     }
+    services.tell(&mut tests);
     check(&mut tests)?;
+    drop(services);
     step("acceptance: real client libraries, and a browser, against a real server");
     check(&mut command("cargo", &["build", "--package", "clarion"]))?;
     acceptance::run(&mut missing)?;
