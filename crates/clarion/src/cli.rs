@@ -7,11 +7,12 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use clarion_observability::Process as Observability;
 use clarion_observability::log::{self, Fields};
+use clarion_storage::scylla::Migrated;
 use serde_json::{Value, json};
 
 use crate::config::ADMIN_PORT;
 use crate::demo::{self, Addresses};
-use crate::{Clarion, Config, check, load, monitor, start};
+use crate::{Clarion, Config, StorageKind, check, load, monitor, start};
 
 #[derive(Parser)]
 #[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
@@ -37,6 +38,8 @@ struct Serve {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Bring the keyspace of a ScyllaDB store to this program's version of the schema, or make it
+    Migrate,
     /// Issue or revoke tokens of a running Clarion
     #[command(subcommand)]
     Token(TokenCommand),
@@ -100,6 +103,7 @@ pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Migrate => migrate(&serve.config()?).await,
             Command::Token(command) => command.run(&serve).await,
             Command::Load { options, admin } => {
                 let config = serve.config()?;
@@ -165,6 +169,20 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    if config.storage.kind != StorageKind::Scylla {
+        bail!("storage.kind is embedded, expected scylla: an embedded store is migrated when it is opened");
+    }
+    let settings = &config.storage.scylla;
+    settings.check().map_err(|error| anyhow::anyhow!("storage.scylla.{error}"))?;
+    let Migrated { from, to } = clarion_storage::scylla::migrate(settings).await?;
+    match from == to {
+        true => println!("keyspace {}: schema {to}, nothing to do", settings.keyspace),
+        false => println!("keyspace {}: schema {from} to {to}", settings.keyspace),
+    }
+    Ok(())
 }
 
 async fn greet(config: &Config, clarion: &Clarion) -> anyhow::Result<()> {

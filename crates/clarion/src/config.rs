@@ -26,8 +26,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Logs, traces, metrics.
     pub telemetry: clarion_observability::Config,
-    /// The embedded store.
-    pub storage: clarion_storage::embedded::Config,
+    /// What lasts, and where.
+    pub storage: StorageConfig,
     /// The router.
     pub router: clarion_router::Config,
     /// The cache inside the process.
@@ -40,6 +40,29 @@ pub struct Config {
     pub search: clarion_search::Config,
     /// The gateway.
     pub gateway: clarion_gateway::Config,
+}
+
+/// Settings of the store: which one, and each one's own.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Which store it is.
+    pub kind: StorageKind,
+    /// The store inside the process.
+    pub embedded: clarion_storage::embedded::Config,
+    /// The store behind CQL.
+    pub scylla: clarion_storage::scylla::Config,
+}
+
+/// The stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageKind {
+    /// Inside the process, on the local disk: one machine.
+    #[default]
+    Embedded,
+    /// A cluster of ScyllaDB or Apache Cassandra.
+    Scylla,
 }
 
 /// Settings of the admin port.
@@ -61,7 +84,7 @@ impl Default for Config {
             topology: Topology::default(),
             admin: AdminConfig::default(),
             telemetry: clarion_observability::Config::default(),
-            storage: clarion_storage::embedded::Config::default(),
+            storage: StorageConfig::default(),
             router: clarion_router::Config::default(),
             cache: clarion_storage::cache::Config::default(),
             presence: clarion_presence::Config::default(),
@@ -88,8 +111,8 @@ impl Config {
             known.push(("admin.listen", format!("{}:{port}", Ipv4Addr::LOCALHOST)));
         }
         let mut config: Self = load(file, &known, overrides)?;
-        if config.storage.path == Self::default().storage.path {
-            config.storage.path = config.data.join("store");
+        if config.storage.embedded.path == Self::default().storage.embedded.path {
+            config.storage.embedded.path = config.data.join("store");
         }
         if config.search.index.path == Self::default().search.index.path {
             config.search.index.path = config.data.join("search");

@@ -9,5 +9,5 @@ pub mod load;
 pub mod monitor;
 mod start;
 
-pub use config::{AdminConfig, Config};
+pub use config::{AdminConfig, Config, StorageConfig, StorageKind};
 pub use start::{Clarion, Topology, start};

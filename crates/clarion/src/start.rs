@@ -1,4 +1,4 @@
-//! The list: embedded stores, a router, the search service, channel servers, a presence server, gateways, in one process.
+//! The list: a store, a router, the search service, channel servers, a presence server, gateways, in one process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
 //! still works.
@@ -16,12 +16,16 @@ use clarion_runtime::{Address, Process, StopReport};
 use clarion_storage::Stores;
 use clarion_storage::cache::{Cache, MemoryCache};
 use clarion_storage::embedded::Embedded;
+use clarion_storage::scylla::Scylla;
 
-use crate::Config;
 use crate::admin::AdminPort;
+use crate::{Config, StorageKind};
 
 const ROUTER: &str = "router-0";
 const PRESENCE: &str = "presence-0";
+
+/// How often the connections to a store are counted.
+const POOL_PERIOD: Duration = Duration::from_secs(5);
 
 /// How many of each service there are in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -88,12 +92,20 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
 
 /// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
 fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores, bool)> {
-    let settings = config.storage.clone();
+    match config.storage.kind {
+        StorageKind::Embedded => start_embedded(process, config.storage.embedded.clone()),
+        StorageKind::Scylla => start_scylla(process, config.storage.scylla.clone()),
+    }
+}
+
+fn start_embedded(
+    process: &mut Process,
+    settings: clarion_storage::embedded::Config,
+) -> anyhow::Result<(Stores, bool)> {
     process.start("storage", "storage-0", 1, |host| async move {
         let store = Embedded::open(&settings, host.telemetry())?;
         let stores = store.stores();
-        // Nobody has ever taken a slot of a new store.
-        let is_new = stores.slots.get(Slot(0)).await?.epoch == Epoch(0);
+        let is_new = is_new(&stores).await?;
         let run = async move {
             tokio::select! {
                 _ = store.failure().wait() => host.fail(),
@@ -105,6 +117,29 @@ fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores
         };
         Ok(((stores, is_new), run))
     })
+}
+
+fn start_scylla(process: &mut Process, settings: clarion_storage::scylla::Config) -> anyhow::Result<(Stores, bool)> {
+    settings.check().map_err(|error| anyhow::anyhow!("storage.scylla.{error}"))?;
+    process.start("storage", "storage-0", 2, |host| async move {
+        let store = Scylla::open(&settings, host.telemetry()).await?;
+        let stores = store.stores();
+        let is_new = is_new(&stores).await?;
+        let run = async move {
+            let draining = host.draining();
+            while draining.run_until_cancelled(tokio::time::sleep(POOL_PERIOD)).await.is_some() {
+                store.measure();
+            }
+            store.close().await;
+            Ok(())
+        };
+        Ok(((stores, is_new), run))
+    })
+}
+
+/// Nobody has ever taken a slot of a new store.
+async fn is_new(stores: &Stores) -> anyhow::Result<bool> {
+    Ok(stores.slots.get(Slot(0)).await?.epoch == Epoch(0))
 }
 
 fn start_channel_server(

@@ -32,8 +32,8 @@ impl Cluster {
     pub async fn with(topology: Topology, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let mut config = Config { data: data.path().to_path_buf(), topology, ..Config::default() };
-        config.storage.path = data.path().join("store");
-        config.storage.min_free = 0;
+        config.storage.embedded.path = data.path().join("store");
+        config.storage.embedded.min_free = 0;
         config.search.index.path = data.path().join("search");
         config.search.index.min_free = 0;
         config.gateway.listen = ([127, 0, 0, 1], 0).into();

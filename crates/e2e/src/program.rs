@@ -33,7 +33,7 @@ impl Program {
             .arg(data)
             .env("CLARION_LISTEN", "127.0.0.1:0")
             .env("CLARION_ADMIN__LISTEN", "127.0.0.1:0")
-            .env("CLARION_STORAGE__MIN_FREE", "0")
+            .env("CLARION_STORAGE__EMBEDDED__MIN_FREE", "0")
             .env("CLARION_SEARCH__INDEX__MIN_FREE", "0")
             .env("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED", "false")
             .env("CLARION_GATEWAY__IDENTIFY__ENFORCED", "false")

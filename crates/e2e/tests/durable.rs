@@ -33,7 +33,8 @@ async fn observe(sync: &str) -> anyhow::Result<Reading> {
         .map(OsString::from)
         .into();
     let tracer = [tracer, vec![trace.clone().into()]].concat();
-    let program = Program::start(Path::new(PROGRAM), data.path(), &tracer, &[("CLARION_STORAGE__SYNC", sync)]).await?;
+    let program =
+        Program::start(Path::new(PROGRAM), data.path(), &tracer, &[("CLARION_STORAGE__EMBEDDED__SYNC", sync)]).await?;
     let channel = program.demo().channel_id;
     let api = program.api();
     for n in 0..MESSAGES {

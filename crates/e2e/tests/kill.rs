@@ -33,11 +33,35 @@ async fn history(api: &Api, channel: &str) -> anyhow::Result<Vec<Value>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost() -> anyhow::Result<()> {
+    kill_under_load(&[], rounds()).await
+}
+
+/// The same over the store behind CQL, where the next process does not know what the last one has still under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_over_cql() -> anyhow::Result<()> {
+    let Some(server) = std::env::var("CLARION_TEST_CQL").ok().filter(|server| !server.is_empty()) else {
+        println!("passed over: CLARION_TEST_CQL names no server");
+        return Ok(());
+    };
+    let (hosts, keyspace) = (format!("[\"{server}\"]"), format!("kill_{}", std::process::id()));
+    let settings = [
+        ("CLARION_STORAGE__KIND", "scylla"),
+        ("CLARION_STORAGE__SCYLLA__HOSTS", hosts.as_str()),
+        ("CLARION_STORAGE__SCYLLA__KEYSPACE", keyspace.as_str()),
+        ("CLARION_STORAGE__SCYLLA__REPLICATION_FACTOR", "1"),
+    ];
+    let migrated = tokio::process::Command::new(PROGRAM).arg("migrate").envs(settings).output().await?;
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    assert_eq!(String::from_utf8_lossy(&migrated.stdout), format!("keyspace {keyspace}: schema 0 to 1\n"));
+    kill_under_load(&settings, rounds().div_ceil(2)).await
+}
+
+async fn kill_under_load(settings: &[(&str, &str)], rounds: usize) -> anyhow::Result<()> {
     let data = tempfile::tempdir()?;
     // By id: what was acknowledged, over all rounds.
     let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
-    for round in 0..rounds() {
-        let program = Program::start(Path::new(PROGRAM), data.path(), &[], &[]).await?;
+    for round in 0..rounds {
+        let program = Program::start(Path::new(PROGRAM), data.path(), &[], settings).await?;
         let channel = program.demo().channel_id.to_string();
         check(&program.api(), &channel, &acknowledged).await?;
 
@@ -65,10 +89,10 @@ async fn nothing_acknowledged_is_lost() -> anyhow::Result<()> {
             sender.await?;
         }
     }
-    let program = Program::start(Path::new(PROGRAM), data.path(), &[], &[]).await?;
+    let program = Program::start(Path::new(PROGRAM), data.path(), &[], settings).await?;
     check(&program.api(), &program.demo().channel_id.to_string(), &acknowledged).await?;
     let count = acknowledged.lock().expect("not poisoned").len();
-    println!("{count} acknowledged messages over {} kills: all there, once, in order", rounds());
+    println!("{count} acknowledged messages over {rounds} kills: all there, once, in order");
     Ok(())
 }
 

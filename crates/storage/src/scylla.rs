@@ -47,7 +47,7 @@ impl Scylla {
     pub async fn open(config: &Config, telemetry: &Telemetry) -> Result<Self, OpenError> {
         let failed = |reason: &dyn std::fmt::Display| failed(config, reason);
         config.check().map_err(|error| failed(&error))?;
-        let session = migrate::connect(config, true).await?;
+        let session = migrate::connect(config).await?;
         let found = migrate::version(&session, config).await?;
         if found > schema::VERSION {
             return Err(OpenError::Schema { path: place(config), found, known: schema::VERSION });
@@ -56,6 +56,7 @@ impl Scylla {
             let known = schema::VERSION;
             return Err(failed(&format!("schema version is {found}, expected {known}: run `clarion migrate`")));
         }
+        session.use_keyspace(&config.keyspace, false).await.map_err(|error| failed(&error))?;
         let statements = Statements::prepare(&session).await.map_err(|error| failed(&error))?;
         let client = Client::new(session, statements, config.clone(), telemetry);
         let handle = Arc::new(Handle::new(client, tokio::runtime::Handle::current()));

@@ -7,6 +7,8 @@
 mod fencing;
 #[path = "scylla/keyspace.rs"]
 mod keyspace;
+#[path = "scylla/measure.rs"]
+mod measure;
 #[path = "scylla/outage.rs"]
 mod outage;
 #[path = "scylla/proxy.rs"]

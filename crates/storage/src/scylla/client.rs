@@ -13,6 +13,8 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
+use scylla::statement::Consistency;
+use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::bound::BoundStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -82,7 +84,27 @@ impl Client {
         let _place = self.place().await?;
         let started = Instant::now();
         let result = self.session.execute_bound_unpaged(&request.bound).await;
-        self.ended(request, started, result)
+        self.ended(request.template, started, result)
+    }
+
+    /// Compares and sets several rows of a partition, all or none, once. Says whether they were set.
+    pub(super) async fn compare_and_set<V: SerializeRow>(
+        &self,
+        statement: &Statement,
+        rows: Vec<V>,
+    ) -> Result<bool, Fault> {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        batch.set_consistency(Consistency::Quorum);
+        rows.iter().for_each(|_| batch.append_statement(statement.prepared.clone()));
+        let _place = self.place().await?;
+        let started = Instant::now();
+        let result = self.session.batch(&batch, rows).await;
+        let result = self.ended(statement.template, started, result)?;
+        // The first column says it; what follows depends on the answer.
+        let rows = result.into_rows_result().map_err(|error| Fault::other(error.to_string()))?;
+        let row = rows.first_row::<scylla::value::Row>().map_err(|error| Fault::other(error.to_string()))?;
+        let set = row.columns.first().and_then(|column| column.as_ref()?.as_boolean());
+        set.ok_or_else(|| Fault::other("compare-and-set answered nothing".into()))
     }
 
     /// Asks for a page once.
@@ -94,7 +116,7 @@ impl Client {
         let _place = self.place().await?;
         let started = Instant::now();
         let result = self.session.execute_bound_single_page(&request.bound, state).await;
-        self.ended(request, started, result)
+        self.ended(request.template, started, result)
     }
 
     /// The rows of a short answer.
@@ -181,7 +203,12 @@ impl Client {
         place.map_err(|_| Fault { kind: QueryError::Unavailable, text: "the store is closed".into() })
     }
 
-    fn ended<T>(&self, request: &Request, started: Instant, result: Result<T, ExecutionError>) -> Result<T, Fault> {
+    fn ended<T>(
+        &self,
+        template: &'static str,
+        started: Instant,
+        result: Result<T, ExecutionError>,
+    ) -> Result<T, Fault> {
         let took = started.elapsed();
         if took > SLOWISH {
             self.pool.slow.increment(1);
@@ -189,7 +216,7 @@ impl Client {
         }
         if took > SLOW {
             let duration_ms = Some(took.as_secs_f64() * 1e3);
-            log::QUERY_SLOW.emit(Fields { duration_ms, ..Fields::detail(request.template) });
+            log::QUERY_SLOW.emit(Fields { duration_ms, ..Fields::detail(template) });
         }
         result.map_err(|error| {
             self.measure_pool();

@@ -1,13 +1,12 @@
 //! The nouns that write: logs and slots. What belongs to a slot that this process holds goes to the slot's holder, in
 //! the order of the first polls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use clarion_model::key::{Epoch, Key, Position, Slot};
 use clarion_observability::metric::Operation;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -18,9 +17,6 @@ use super::line::Seen;
 use super::{record, slots, tail};
 use crate::error::{CommitError, ReadError};
 use crate::{Batch, LogPage, Logs, SlotRecord, Slots, Tail};
-
-/// Slots that are taken at a time.
-const RAISES: usize = 16;
 
 /// What every noun's handle is made of.
 pub(super) struct Handle {
@@ -178,22 +174,17 @@ impl Slots for Handle {
 
     async fn raise(&self, slots: &[Slot], owner: &str) -> Result<Vec<Epoch>, CommitError> {
         // A slot that is named twice is raised twice, one after the other.
-        let mut wanted: HashMap<Slot, Vec<usize>> = HashMap::new();
-        for (place, slot) in slots.iter().enumerate() {
-            wanted.entry(*slot).or_default().push(place);
-        }
         let raise = async {
-            let raises = wanted.into_iter().map(|(slot, places)| async move {
-                let mut raised = Vec::with_capacity(places.len());
-                for place in places {
-                    raised.push((place, slots::raise(&self.client, slot, owner).await?));
-                }
-                Ok::<_, CommitError>(raised)
-            });
-            let raised: Vec<Vec<_>> = stream::iter(raises).buffer_unordered(RAISES).try_collect().await?;
             let mut epochs = vec![Epoch::default(); slots.len()];
-            for (place, epoch) in raised.into_iter().flatten() {
-                epochs[place] = epoch;
+            let mut left: Vec<_> = (0..slots.len()).collect();
+            while !left.is_empty() {
+                let mut now = BTreeSet::new();
+                let (places, later): (Vec<_>, _) = left.into_iter().partition(|place| now.insert(slots[*place]));
+                let raised = slots::raise(&self.client, now, owner).await?;
+                for place in places {
+                    epochs[place] = raised.get(&slots[place]).copied().unwrap_or_default();
+                }
+                left = later;
             }
             Ok(epochs)
         };

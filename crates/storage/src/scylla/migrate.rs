@@ -32,7 +32,7 @@ pub struct Migrated {
 pub async fn migrate(config: &Config) -> Result<Migrated, OpenError> {
     let failed = |reason: &dyn std::fmt::Display| failed(config, reason);
     config.check().map_err(|error| failed(&error))?;
-    let session = connect(config, false).await?;
+    let session = connect(config).await?;
     let keyspace = &config.keyspace;
     let replication = config.replication();
     let create = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
@@ -54,7 +54,7 @@ pub async fn migrate(config: &Config) -> Result<Migrated, OpenError> {
 }
 
 /// Connects to the cluster.
-pub(super) async fn connect(config: &Config, in_keyspace: bool) -> Result<Session, OpenError> {
+pub(super) async fn connect(config: &Config) -> Result<Session, OpenError> {
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::Quorum)
         .serial_consistency(Some(SerialConsistency::Serial))
@@ -73,13 +73,10 @@ pub(super) async fn connect(config: &Config, in_keyspace: bool) -> Result<Sessio
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         builder = builder.user(user, password);
     }
-    if in_keyspace {
-        builder = builder.use_keyspace(&config.keyspace, false);
-    }
     builder.build().await.map_err(|error| failed(config, &error))
 }
 
-/// The version of the schema that the keyspace in use has; 0 when it has none.
+/// The version of the schema that the keyspace has; 0 when it has none, or is not there.
 pub(super) async fn version(session: &Session, config: &Config) -> Result<u32, OpenError> {
     let failed = |reason: &dyn std::fmt::Display| failed(config, reason);
     let known = session
@@ -92,7 +89,7 @@ pub(super) async fn version(session: &Session, config: &Config) -> Result<u32, O
     if all_rows::<(String,)>(known).map_err(|error| failed(&error))?.is_empty() {
         return Ok(0);
     }
-    let read = "SELECT version FROM schema_version WHERE part = 'all'";
+    let read = format!("SELECT version FROM {}.schema_version WHERE part = 'all'", config.keyspace);
     let found = session.query_unpaged(read, ()).await.map_err(|error| failed(&error))?;
     let found = all_rows::<(i32,)>(found).map_err(|error| failed(&error))?;
     Ok(found.first().and_then(|(version,)| u32::try_from(*version).ok()).unwrap_or(0))

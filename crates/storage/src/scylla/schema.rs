@@ -4,7 +4,7 @@
 //! stored bit by bit.
 
 use clarion_model::id::{EPOCH_MS, MessageId, SEQUENCE_BITS};
-use clarion_model::key::{Epoch, Key, Position};
+use clarion_model::key::{Epoch, Key, Position, Slot};
 
 use crate::error::ReadError;
 
@@ -14,13 +14,16 @@ pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 /// How long a partition of a channel's history is. Part of the schema.
 const BUCKET_MS: u64 = 10 * 24 * 3_600 * 1_000;
 
+/// How many slots a partition of their table has. Part of the schema.
+const SLOTS_PER_PART: u16 = 32;
+
 /// Where the schema's own version is kept.
 pub(super) const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (part text PRIMARY KEY, version int)";
 
 /// What brings a keyspace from one version to the next; the first makes it from nothing. Each may be run again.
 pub(super) const MIGRATIONS: &[&[&str]] = &[&[
-    // Who may write: changed by compare-and-set only.
-    "CREATE TABLE IF NOT EXISTS slots (slot int PRIMARY KEY, epoch bigint, owner text)",
+    // Who may write: changed by compare-and-set only. Slots of one part are taken by one of them.
+    "CREATE TABLE IF NOT EXISTS slots (part int, slot int, epoch bigint, owner text, PRIMARY KEY (part, slot))",
     // What a key's log holds on to: see the pure model of ownership.
     "CREATE TABLE IF NOT EXISTS seals (kind tinyint, id bigint, epoch bigint, after_epoch bigint, after_offset bigint, \
      last_id bigint, stamp bigint, trimmed_epoch bigint static, trimmed_offset bigint static, \
@@ -60,6 +63,11 @@ pub(super) mod user {
     pub(in super::super) const USER: i8 = 0;
     pub(in super::super) const TOKEN: i8 = 1;
     pub(in super::super) const LISTING: i8 = 2;
+}
+
+/// A slot as the columns that name it.
+pub(super) fn slot(slot: Slot) -> (i32, i32) {
+    (i32::from(slot.0 / SLOTS_PER_PART), i32::from(slot.0))
 }
 
 /// A key as the first columns of its tables.

@@ -19,8 +19,6 @@ pub(super) struct Statement {
 enum Kind {
     /// Reads, or writes what it has written before when it is sent again.
     Idempotent,
-    /// Reads after every compare-and-set that has ended, and ends those that have not.
-    SerialRead,
     /// Compares and sets: sent once.
     Cas,
 }
@@ -40,10 +38,9 @@ macro_rules! statements {
 
 statements! {
     // Slots.
-    slot: Idempotent, "SELECT epoch, owner FROM slots WHERE slot = ?";
-    slot_settled: SerialRead, "SELECT epoch, owner FROM slots WHERE slot = ?";
-    slot_first: Cas, "INSERT INTO slots (slot, epoch, owner) VALUES (?, ?, ?) IF NOT EXISTS";
-    slot_raise: Cas, "UPDATE slots SET epoch = ?, owner = ? WHERE slot = ? IF epoch = ?";
+    slot: Idempotent, "SELECT slot, epoch, owner FROM slots WHERE part = ? AND slot = ?";
+    slots: Idempotent, "SELECT slot, epoch, owner FROM slots WHERE part = ?";
+    slot_raise: Cas, "UPDATE slots SET epoch = ?, owner = ? WHERE part = ? AND slot = ? IF epoch = ?";
 
     // Logs.
     seals: Idempotent,
@@ -110,9 +107,6 @@ impl Statement {
         prepared.set_is_idempotent(kind != Kind::Cas);
         prepared.set_consistency(Consistency::Quorum);
         prepared.set_serial_consistency(Some(SerialConsistency::Serial));
-        if kind == Kind::SerialRead {
-            prepared.set_consistency(Consistency::Serial);
-        }
         Ok(Self { prepared, template })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clarion_model::key::{Epoch, Key, Position};
+use clarion_model::key::{Epoch, Key, Position, Slot};
 use clarion_model::ownership::{Batch, Body, Check, Row, Ticket, Verdict};
 use futures_util::future::{join_all, try_join_all};
 use prost::Message as _;
@@ -12,7 +12,7 @@ use super::{Answer, End, Holder, Proposed, now};
 use crate::error::{CommitError, ReadError};
 use crate::scylla::client::{Client, Fault};
 use crate::scylla::record::{LogRow, Stored, StoredNonce};
-use crate::scylla::schema;
+use crate::scylla::{schema, slots};
 
 /// Before the epoch is read again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ impl Holder {
         if self.checking.is_none()
             && let Some(check) = self.due.take()
         {
-            let (client, slot, deadline) = (self.client.clone(), i32::from(self.slot.0), self.deadline());
+            let (client, slot, deadline) = (self.client.clone(), self.slot, self.deadline());
             self.checking = Some(Box::pin(async move { (check, read_epoch(&client, slot, deadline).await) }));
         }
         if self.writing.is_none() {
@@ -219,11 +219,10 @@ impl Write {
 
 /// Reads a slot's epoch at quorum. Who raises it ends by writing to a quorum, so that a read which begins after a raise
 /// has ended finds that one or a later one.
-async fn read_epoch(client: &Client, slot: i32, deadline: Instant) -> Result<Epoch, ReadError> {
+async fn read_epoch(client: &Client, slot: Slot, deadline: Instant) -> Result<Epoch, ReadError> {
     loop {
-        let read: Result<Option<(i64, String)>, _> = client.row(client.bind(&client.statements.slot, &(slot,))).await;
-        match read {
-            Ok(row) => return Ok(Epoch(row.map_or(0, |(epoch, _)| epoch as u64))),
+        match slots::get(client, slot).await {
+            Ok(record) => return Ok(record.epoch),
             Err(ReadError::Failed(_)) if Instant::now() + PAUSE < deadline => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(error),
         }
