@@ -49,8 +49,9 @@
 //!
 //! A batch brings more than log rows: messages, nonces, whatever an event changes. A batch that turns up late brings all of
 //! it, beyond a seal. So everything stored along with a log row carries the row's position, never replaces what another
-//! position has stored, and counts only if [`Chain::holds`] that position. A store that can refuse a batch of an older
-//! epoch while writing it, as one within a single process can, has no rows beyond a seal and is spared this.
+//! position has stored, and counts only if [`Chain::holds`] that position. A store is spared this if it can refuse a batch
+//! of an older epoch while writing it, as one within a single process can; or if it writes log rows alone, and the rest
+//! when they are acknowledged.
 //!
 //! A key's newest row stays when old ones are cleared away, for its position and last id; so do the seals that the chain
 //! needs for rows that are still there.

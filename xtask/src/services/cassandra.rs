@@ -42,7 +42,7 @@ pub(super) fn install() -> anyhow::Result<PathBuf> {
         let setting = |name: &str, value: &Path| format!("-D{name}={}", value.display());
         check(
             Command::new("mvn")
-                .args(["--quiet", "--batch-mode", COPY, "-DincludeScope=runtime"])
+                .args(["--quiet", "--batch-mode", "-Dstyle.color=never", COPY, "-DincludeScope=runtime"])
                 .arg(setting("outputDirectory", &lib))
                 .arg(setting("maven.repo.local", &folder().join("maven")))
                 .current_dir(&place),

@@ -44,7 +44,7 @@ statements! {
 
     // Logs.
     seals: Idempotent,
-        "SELECT epoch, after_epoch, after_offset, last_id, stamp, trimmed_epoch, trimmed_offset FROM seals WHERE kind = ? AND id = ?";
+        "SELECT epoch, after_epoch, after_offset, last_id, stamp, trimmed_epoch, trimmed_offset, WRITETIME(trimmed_offset) AS trimmed_stamp FROM seals WHERE kind = ? AND id = ?";
     put_seal: Idempotent,
         "INSERT INTO seals (kind, id, epoch, after_epoch, after_offset, last_id, stamp) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     log_newest: Idempotent,

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use clarion_model::event::LogEntry;
 use clarion_model::key::{Key, Position};
+use scylla::DeserializeRow;
 
 use super::client::Client;
 use super::line::{Seals, Seen, count, last_entry};
@@ -27,6 +28,19 @@ pub(super) struct Found {
     pub(super) unapplied: Vec<Stored>,
 }
 
+/// A seal, with what its partition has beside the seals.
+#[derive(DeserializeRow)]
+struct Seal {
+    epoch: Option<i64>,
+    after_epoch: Option<i64>,
+    after_offset: Option<i64>,
+    last_id: Option<i64>,
+    stamp: Option<i64>,
+    trimmed_epoch: Option<i64>,
+    trimmed_offset: Option<i64>,
+    trimmed_stamp: Option<i64>,
+}
+
 /// A row of a log but for its body.
 type End = (i64, i64, i64, i64, i64);
 
@@ -45,20 +59,20 @@ impl Found {
 pub(super) async fn read(client: &Client, key: Key) -> Result<Found, ReadError> {
     let (kind, id) = schema::key(key);
     let mut found = Found::default();
-    let mut newest_seal = (0, 0);
-    type Seal = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
     let seals: Vec<Seal> = client.rows(client.bind(&client.statements.seals, &(kind, id))).await?;
-    for (epoch, after_epoch, after_offset, last_id, stamp, trimmed_epoch, trimmed_offset) in seals {
-        found.trimmed = schema::position_of(trimmed_epoch.unwrap_or(0), trimmed_offset.unwrap_or(0));
-        // A partition with nothing but its static columns has one row without a seal.
-        let seal = epoch.zip(after_epoch).zip(after_offset).zip(last_id.zip(stamp));
-        let Some((((epoch, after_epoch), after_offset), (last_id, stamp))) = seal else { continue };
-        let epoch = schema::position_of(epoch, 0).epoch;
-        found.seals.insert(epoch, schema::position_of(after_epoch, after_offset));
-        newest_seal = (last_id, stamp);
+    for seal in seals {
+        found.trimmed = schema::position_of(seal.trimmed_epoch.unwrap_or(0), seal.trimmed_offset.unwrap_or(0));
+        // The next mark has to be later than the last one, whatever the clock says.
+        found.stamp = found.stamp.max(seal.trimmed_stamp.unwrap_or(0)).max(seal.stamp.unwrap_or(0));
+        // A partition with nothing but its own columns has one row without a seal.
+        if let (Some(epoch), Some(after_epoch), Some(after_offset)) = (seal.epoch, seal.after_epoch, seal.after_offset)
+        {
+            let after = schema::position_of(after_epoch, after_offset);
+            found.seals.insert(schema::position_of(epoch, 0).epoch, after);
+            found.last_id = seal.last_id.unwrap_or(0) as u64;
+        }
     }
     let Some(sealed) = found.seals.last_key_value().map(|(epoch, _)| *epoch) else { return Ok(found) };
-    (found.last_id, found.stamp) = (newest_seal.0 as u64, newest_seal.1);
     let epoch = schema::number(sealed.0);
     let mut end: Option<End> = client.row(client.bind(&client.statements.log_newest, &(kind, id, epoch))).await?;
     found.newest = schema::position_of(epoch, end.map_or(0, |end| end.0));

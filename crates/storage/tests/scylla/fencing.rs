@@ -61,19 +61,28 @@ async fn whatever_is_acknowledged_is_found_by_the_other_process() {
     let mut owner = Writer::take(&stores[0], 1).await;
     for round in 1..=12 {
         let other = &stores[round % 2];
-        let batches: Vec<_> = (0..30)
-            .map(|n| {
-                next += 1;
-                (id(next + n), owner.batch(vec![create(PLACE, id(next + n))]))
-            })
-            .collect();
-        next += 30;
-        // The other process takes the slot while they are under way: after so many of them have ended.
+        // The other process takes the slot and opens the key while one group after another is under way.
         let (commits, taken) = tokio::join!(
-            join_all(batches.iter().map(async |(id, batch)| (*id, owner.stores.logs.commit(batch.clone()).await))),
             async {
-                tokio::time::sleep(std::time::Duration::from_millis(round as u64 * 2)).await;
-                Writer::take(other, 1).await
+                let mut ended = Vec::new();
+                while ended.iter().all(|(_, result): &(MessageId, Result<(), CommitError>)| result.is_ok()) {
+                    assert!(ended.len() < 2_000, "the old owner is never refused");
+                    let group: Vec<_> =
+                        (next..next + 5).map(|n| (id(n), owner.batch(vec![create(PLACE, id(n))]))).collect();
+                    next += 5;
+                    let commits = group.into_iter().map(|(id, batch)| {
+                        let logs = owner.stores.logs.clone();
+                        async move { (id, logs.commit(batch).await) }
+                    });
+                    ended.extend(join_all(commits).await);
+                }
+                ended
+            },
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(round as u64 * 5)).await;
+                let taken = Writer::take(other, 1).await;
+                other.stores().logs.open(taken.key, taken.epoch).await.unwrap();
+                taken
             },
         );
         for (id, result) in commits {
