@@ -16,7 +16,7 @@ use super::{Config, failed, place};
 use crate::error::OpenError;
 
 /// A change of the schema takes longer than a request.
-const SCHEMA_TIMEOUT: Duration = Duration::from_secs(30);
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// From which version of the schema to which a keyspace was brought; the same when nothing was to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

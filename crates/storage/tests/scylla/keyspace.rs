@@ -1,6 +1,6 @@
 //! A keyspace for one test, on the server that the environment names, and an owner who writes there.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clarion_model::event::{Event, GuildEvent, LogEntry};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
@@ -48,8 +48,9 @@ impl Keyspace {
             hosts: vec![host],
             keyspace,
             replication_factor: 1,
-            request_timeout_ms: 10_000,
-            write_deadline_ms: 30_000,
+            connect_timeout_ms: 60_000,
+            request_timeout_ms: 30_000,
+            write_deadline_ms: 60_000,
             ..Config::default()
         };
         migrate(&config).await.unwrap();
@@ -62,7 +63,8 @@ impl Keyspace {
 
     /// A session beside the store.
     pub(crate) async fn session(&self) -> Session {
-        let session = SessionBuilder::new().known_nodes(&self.config.hosts).build().await.unwrap();
+        let builder = SessionBuilder::new().known_nodes(&self.config.hosts);
+        let session = builder.connection_timeout(Duration::from_secs(60)).build().await.unwrap();
         session.use_keyspace(&self.config.keyspace, false).await.unwrap();
         session
     }

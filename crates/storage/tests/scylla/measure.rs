@@ -87,7 +87,7 @@ impl Raw {
             self.session.execute_unpaged(&self.message, (key, n, &body)),
             self.session.execute_unpaged(&self.state, (key, &body[..8])),
         );
-        (message.unwrap(), state.unwrap());
+        message.and(state).unwrap();
     }
 
     async fn log_first_tables_at_once(&self, key: i64) {
