@@ -69,7 +69,7 @@ impl Drop for Disk {
 /// The data folder lies elsewhere, so that what the program says can be written; the store is on the disk.
 async fn start(data: &Path, disk: &Disk, min_free: &str) -> anyhow::Result<Program> {
     let store = disk.0.join("store").display().to_string();
-    let env = [("CLARION_STORAGE__PATH", store.as_str()), ("CLARION_STORAGE__MIN_FREE", min_free)];
+    let env = [("CLARION_STORAGE__EMBEDDED__PATH", store.as_str()), ("CLARION_STORAGE__EMBEDDED__MIN_FREE", min_free)];
     Program::start(Path::new(PROGRAM), data, &[], &env).await
 }
 

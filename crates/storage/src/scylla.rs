@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod handle;
 mod holder;
+mod keys;
 mod line;
 mod messages;
 mod migrate;
@@ -67,6 +68,7 @@ impl Scylla {
             users: handle.clone(),
             slots: handle.clone(),
             routes: handle.clone(),
+            keys: Arc::new(keys::NotKept::new()),
         };
         telemetry.in_scope(|| log::STORAGE_OPENED.emit(Fields::detail(place(config))));
         Ok(Self { stores, handle })

@@ -28,7 +28,7 @@ impl Room {
         self.metrics.free.set(free as f64);
         let low = free < self.min_free;
         if std::mem::replace(&mut self.low, low) != low {
-            let detail = format!("{free} bytes are free, storage.min_free is {}", self.min_free);
+            let detail = format!("{free} bytes are free, storage.embedded.min_free is {}", self.min_free);
             if low {
                 let error = ErrorInfo { kind: "full", detail };
                 log::STORAGE_LOW.emit(Fields { error: Some(error), ..Fields::default() });

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use clarion_model::id::{ChannelId, GuildId};
 use clarion_model::limits::NONCE_TTL;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::{self, Change};
 use super::client::{Client, Fault};
 use super::record::Stored;
-use super::schema;
+use super::schema::{self, user};
 
 /// Changes of one slot on their way at a time.
 const WIDTH: usize = 32;
@@ -46,6 +47,11 @@ impl Applier {
             }
             Change::State { key: (kind, id), part, sub, body: None } => {
                 client.write(client.bind(&all.delete_state, &(stamp, kind, id, part, sub)), deadline).await
+            }
+            Change::ReadStates { key: (kind, id), guild } => {
+                let of = |channel| user::read_state(Some(GuildId(guild)), ChannelId(channel));
+                let range = (stamp, kind, id, user::READ_STATE, of(0), of(u64::MAX));
+                client.write(client.bind(&all.delete_states, &range), deadline).await
             }
             Change::Message { channel, id, body: Some(body) } => {
                 let bucket = schema::bucket_of(id);

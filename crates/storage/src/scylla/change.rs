@@ -19,6 +19,8 @@ use crate::row::{self, Row};
 pub(super) enum Change {
     /// A part of a guild or account: there, or not.
     State { key: (i8, i64), part: i8, sub: Vec<u8>, body: Option<Vec<u8>> },
+    /// All read states of an account in channels of a guild are gone.
+    ReadStates { key: (i8, i64), guild: u64 },
     /// A message: there, or not and its reactions neither.
     Message { channel: i64, id: i64, body: Option<Vec<u8>> },
     /// A reaction: its name and its place among the others, or nothing.
@@ -106,6 +108,12 @@ fn of(stored: &Stored, row: Row<'_>) -> Vec<Change> {
         Row::DeleteToken(hash) => state(user::TOKEN, &hash.0, None),
         Row::PutListing(guild) => put(user::LISTING, guild.0, Vec::new()),
         Row::DeleteListing(guild) => delete(user::LISTING, guild.0),
+        Row::PutReadState(of) => {
+            let sub = user::read_state(of.guild_id, of.channel_id);
+            state(user::READ_STATE, &sub, Some(v1::ReadState::from(of).encode_to_vec()))
+        }
+        Row::DeleteReadState { guild, channel } => state(user::READ_STATE, &user::read_state(guild, channel), None),
+        Row::DeleteReadStates(guild) => Change::ReadStates { key, guild: guild.0 },
     };
     vec![change]
 }

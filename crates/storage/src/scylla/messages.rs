@@ -68,6 +68,11 @@ impl Messages for Handle {
         };
         client.query(Operation::ReadNonce, "get", "nonces", read).await
     }
+
+    async fn count(&self, channel: ChannelId, upto: MessageId) -> Result<u64, ReadError> {
+        let client = &self.client;
+        client.query(Operation::ReadHistory, "count", "messages", count(client, channel, upto)).await
+    }
 }
 
 /// A message's row.
@@ -124,6 +129,26 @@ async fn newer(client: &Client, channel: ChannelId, after: MessageId, limit: usi
     }
     found.reverse();
     Ok(found)
+}
+
+/// How many messages there are up to an id: one look a bucket.
+async fn count(client: &Client, channel: ChannelId, upto: MessageId) -> Result<u64, ReadError> {
+    let (of, upto) = (channel.0 as i64, schema::number(upto.0));
+    let mut count = 0;
+    let mut next = Some(schema::bucket_of(upto));
+    while let Some(from) = next.take() {
+        let buckets: Vec<(i32,)> =
+            client.rows(client.bind(&client.statements.buckets_upto, &(of, from, BUCKETS))).await?;
+        next = more(&buckets).and_then(|last| last.checked_sub(1));
+        for (bucket,) in buckets {
+            let each = |(found,): (i64,)| {
+                count += found as u64;
+                Ok(std::ops::ControlFlow::Continue(()))
+            };
+            client.pages(client.bind(&client.statements.messages_count, &(of, bucket, upto)), each).await?;
+        }
+    }
+    Ok(count)
 }
 
 /// The last bucket of a full answer: behind it there may be more.

@@ -60,9 +60,18 @@ pub(super) mod guild {
 
 /// The parts of an account.
 pub(super) mod user {
+    use clarion_model::id::{ChannelId, GuildId};
+
     pub(in super::super) const USER: i8 = 0;
     pub(in super::super) const TOKEN: i8 = 1;
     pub(in super::super) const LISTING: i8 = 2;
+    pub(in super::super) const READ_STATE: i8 = 3;
+
+    /// Which read state: by guild, 0 for none, so that those of a guild lie side by side; then by channel.
+    pub(in super::super) fn read_state(guild: Option<GuildId>, channel: ChannelId) -> Vec<u8> {
+        let guild = guild.map_or(0, |guild| guild.0);
+        [guild.to_be_bytes(), channel.0.to_be_bytes()].concat()
+    }
 }
 
 /// A slot as the columns that name it.

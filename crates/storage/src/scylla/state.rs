@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clarion_model::guild::{Channel, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::Key;
-use clarion_model::user::{TokenHash, TokenRecord, UserState};
+use clarion_model::user::{ReadState, TokenHash, TokenRecord, UserState};
 use clarion_observability::metric::Operation;
 use clarion_proto::v1;
 
@@ -119,6 +119,10 @@ fn of_user(state: &mut Option<UserState>, part: i8, sub: &[u8], body: &[u8]) -> 
         }
         user::LISTING => {
             state.guilds.insert(GuildId(number(sub)?));
+        }
+        user::READ_STATE => {
+            let read = value::<v1::ReadState, ReadState>(TABLE, body)?;
+            state.read_states.insert(read.channel_id, read);
         }
         other => return Err(ReadError::Damaged(format!("{TABLE}: part {other} of an account"))),
     }

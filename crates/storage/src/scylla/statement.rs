@@ -66,6 +66,8 @@ statements! {
     message: Idempotent, "SELECT id, body FROM messages WHERE channel = ? AND bucket = ? AND id = ?";
     messages_upto: Idempotent,
         "SELECT id, body FROM messages WHERE channel = ? AND bucket = ? AND id <= ? ORDER BY id DESC LIMIT ?";
+    messages_count: Idempotent,
+        "SELECT COUNT(*) FROM messages WHERE channel = ? AND bucket = ? AND id <= ?";
     messages_after: Idempotent,
         "SELECT id, body FROM messages WHERE channel = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";
     put_message: Idempotent,
@@ -95,6 +97,8 @@ statements! {
         "INSERT INTO states (kind, id, part, sub, body) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
     delete_state: Idempotent,
         "DELETE FROM states USING TIMESTAMP ? WHERE kind = ? AND id = ? AND part = ? AND sub = ?";
+    delete_states: Idempotent,
+        "DELETE FROM states USING TIMESTAMP ? WHERE kind = ? AND id = ? AND part = ? AND sub >= ? AND sub <= ?";
     route: Idempotent, "SELECT kind, id FROM routes WHERE channel = ?";
     put_route: Idempotent, "INSERT INTO routes (channel, kind, id) VALUES (?, ?, ?) USING TIMESTAMP ?";
     delete_route: Idempotent, "DELETE FROM routes USING TIMESTAMP ? WHERE channel = ?";
