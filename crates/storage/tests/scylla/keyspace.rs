@@ -133,6 +133,7 @@ pub(crate) fn nonce(channel_id: ChannelId, message_id: MessageId) -> NonceRow {
 pub(crate) fn create(channel_id: ChannelId, id: MessageId) -> GuildEvent {
     let author = User { id: AUTHOR, username: "ann".into(), global_name: None, bot: false };
     let message = Message {
+        trace_id: None,
         id,
         channel_id,
         guild_id: None,
