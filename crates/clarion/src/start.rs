@@ -1,4 +1,4 @@
-//! The list: a store, a router, search where the store can feed it, channel servers, presence, gateways, in one process.
+//! The list: a store, a router, the search service, channel servers, a presence server, gateways, in one process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
 //! still works.
@@ -70,11 +70,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
         let server = clarion_router::Server::bind(settings, deps, host.clone()).await?;
         Ok(((server.address().clone(), server.admin(), host.telemetry().clone()), server.run()))
     })?;
-    // The store behind CQL has no list of the logs that have grown, which search follows.
-    let (search, operators) = match config.storage.kind {
-        StorageKind::Embedded => Some(start_search(&mut process, config, &stores)?).unzip(),
-        StorageKind::Scylla => (None, None),
-    };
+    let (search, operators) = start_search(&mut process, config, &stores)?;
     for n in 0..topology.channel_servers {
         start_channel_server(&mut process, config, n, &stores, &router)?;
     }
@@ -82,15 +78,12 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     let presence = start_presence(&mut process, &config.presence, &cache)?;
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
-        let (router, presence, search) = (router.clone(), presence.clone(), search.clone());
+        let (router, presence, search) = (router.clone(), presence.clone(), Some(search.clone()));
         let deps = Deps { router, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
         gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
-    let routes = match operators {
-        Some(search) => routes.merge(clarion_router::for_operators(search.routes(), config.admin.token.clone())),
-        None => routes,
-    };
+    let routes = routes.merge(clarion_router::for_operators(operators.routes(), config.admin.token.clone()));
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
     admin_port.show_traces(&trace_pages);
     let presence = config.presence.clone();

@@ -5,7 +5,6 @@
 
 mod committer;
 mod db;
-mod growth;
 mod handle;
 mod pending;
 mod read;
@@ -27,11 +26,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use committer::{Committer, Inbox};
 use db::Db;
-use growth::Growth;
 use handle::{Handle, Queue};
 
 use crate::Stores;
 use crate::error::OpenError;
+use crate::growth::Growth;
 
 /// Settings of the embedded store.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

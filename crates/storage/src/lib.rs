@@ -8,6 +8,7 @@ pub mod cache;
 pub mod conformance;
 pub mod embedded;
 mod error;
+mod growth;
 pub mod index;
 mod row;
 pub mod scylla;

@@ -15,6 +15,7 @@ mod keys;
 mod line;
 mod messages;
 mod migrate;
+mod news;
 mod record;
 mod schema;
 mod slots;
@@ -68,7 +69,7 @@ impl Scylla {
             users: handle.clone(),
             slots: handle.clone(),
             routes: handle.clone(),
-            keys: Arc::new(keys::NotKept::new()),
+            keys: handle.clone(),
         };
         telemetry.in_scope(|| log::STORAGE_OPENED.emit(Fields::detail(place(config))));
         Ok(Self { stores, handle })

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Config;
 use super::db::{Db, record};
-use super::growth::Growth;
 use super::pending::Pending;
 use super::room::{LOOK_EVERY, Room};
 use super::schema::{self, NonceRow, SlotRow, Table, TailRow};
 use super::stage::Staged;
 use crate::error::{CommitError, ReadError};
+use crate::growth::Growth;
 
 /// Who waits for an answer.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, CommitError>>;

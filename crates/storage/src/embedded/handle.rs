@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::Failure;
 use super::committer::{Answer, Work};
 use super::db::{Db, View};
-use super::growth::Growth;
 use super::schema::Table;
 use crate::error::{CommitError, ReadError};
+use crate::growth::Growth;
 
 /// A query that takes longer is worth a line.
 const SLOW: Duration = Duration::from_secs(1);

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use super::apply::Applier;
 use super::client::Client;
 use super::holder::{Answer, Holder, Lines, Work};
-use super::line::Seen;
+use super::line::{Line, Seen};
+use super::news::News;
 use super::{record, slots, tail};
 use crate::error::{CommitError, ReadError};
 use crate::{Batch, LogPage, Logs, SlotRecord, Slots, Tail};
@@ -21,9 +22,11 @@ use crate::{Batch, LogPage, Logs, SlotRecord, Slots, Tail};
 /// What every noun's handle is made of.
 pub(super) struct Handle {
     pub(super) client: Arc<Client>,
+    pub(super) news: Arc<News>,
     applier: Arc<Applier>,
     held: Mutex<HashMap<Slot, Held>>,
     holders: Mutex<JoinSet<()>>,
+    telling: Mutex<JoinSet<()>>,
     /// Where holders run.
     runtime: tokio::runtime::Handle,
 }
@@ -40,7 +43,11 @@ impl Handle {
     pub(super) fn new(client: Client, runtime: tokio::runtime::Handle) -> Self {
         let client = Arc::new(client);
         let applier = Arc::new(Applier::new(client.clone()));
-        Self { client, applier, held: Mutex::default(), holders: Mutex::default(), runtime }
+        let news = Arc::new(News::new(client.clone()));
+        let mut telling = JoinSet::new();
+        telling.spawn_on(news.clone().run(), &runtime);
+        let (held, holders) = (Mutex::default(), Mutex::default());
+        Self { client, news, applier, held, holders, telling: Mutex::new(telling), runtime }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Slot, Held>> {
@@ -51,11 +58,16 @@ impl Handle {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn telling(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Holds a slot from now on. Who held it at an earlier epoch finds out by reading the epoch.
     fn hold(&self, slot: Slot, epoch: Epoch) {
         let (send, inbox) = mpsc::channel(self.client.config.queue.max(1));
         let lines = Lines::default();
-        let holder = Holder::new(self.client.clone(), self.applier.clone(), slot, epoch, inbox, lines.clone());
+        let (client, applier, news) = (self.client.clone(), self.applier.clone(), self.news.clone());
+        let holder = Holder::new(client, applier, news, slot, epoch, inbox, lines.clone());
         let queue = Arc::new(tokio::sync::Mutex::new(send));
         self.held().insert(slot, Held { epoch, queue, lines });
         let mut holders = self.holders();
@@ -68,12 +80,16 @@ impl Handle {
         self.held().clear();
         let mut holders = std::mem::take(&mut *self.holders());
         while holders.join_next().await.is_some() {}
+        self.telling().abort_all();
+        // Whoever is not told looks at everything, later.
+        let _ = self.news.write().await;
     }
 
     /// Ends the holders without waiting for what they have begun.
     pub(super) fn abort(&self) {
         self.held().clear();
         self.holders().abort_all();
+        self.telling().abort_all();
     }
 
     /// Has the holder of a key's slot do something.
@@ -95,6 +111,8 @@ impl Handle {
         {
             return answer;
         }
+        // Its holder has ended, so that what it knew is old.
+        self.held().extract_if(|at, other| *at == slot && other.epoch == held.epoch).for_each(drop);
         Err(match self.not_held(slot).await {
             CommitError::Fenced(owner) if owner == held.epoch => CommitError::Unknown("the slot was given up".into()),
             error => error,
@@ -124,14 +142,35 @@ impl Handle {
         self.submit(key, Some(epoch), |answer| Work::Open { key, answer }).await
     }
 
+    /// Whether this process took a slot, and does not know yet that another one did after it.
+    pub(super) fn holds(&self, slot: Slot) -> bool {
+        self.held().get(&slot).is_some_and(|held| !held.lines.is_ended())
+    }
+
+    /// Something of a log that is open in this process.
+    fn own<T>(&self, key: Key, look: impl FnOnce(&Line) -> T) -> Option<T> {
+        let lines = self.held().get(&key.slot()).map(|held| held.lines.clone())?;
+        lines.lock().get(&key).map(look)
+    }
+
+    /// Where a log ends that is open in this process.
+    pub(super) fn own_tail(&self, key: Key) -> Option<Tail> {
+        self.own(key, Line::tail)
+    }
+
     /// What may be seen of a log: what its owner has acknowledged, where that is this process.
     async fn seen(&self, key: Key) -> Result<Seen, ReadError> {
-        let lines = self.held().get(&key.slot()).map(|held| held.lines.clone());
-        let seen = lines.and_then(|lines| lines.lock().get(&key).map(super::line::Line::seen));
-        match seen {
-            Some(seen) => Ok(seen),
-            None => tail::seen(&self.client, key).await,
+        if let Some(seen) = self.own(key, Line::seen) {
+            return Ok(seen);
         }
+        // Only its seal says what of the last owner's rows is part of it.
+        if self.holds(key.slot())
+            && self.submit(key, None, |answer| Work::Open { key, answer }).await.is_ok()
+            && let Some(seen) = self.own(key, Line::seen)
+        {
+            return Ok(seen);
+        }
+        tail::seen(&self.client, key).await
     }
 }
 

@@ -9,6 +9,7 @@ mod intake;
 mod stage;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::apply::Applier;
 use super::client::{Client, Fault};
 use super::line::Line;
+use super::news::News;
 use super::record::Stored;
 use super::tail::Found;
 use crate::error::{CommitError, ReadError};
@@ -43,7 +45,7 @@ pub(super) enum Work {
 
 /// The keys whose seals are acknowledged; shared with readers.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<HashMap<Key, Line>>>);
+pub(super) struct Lines(Arc<Mutex<HashMap<Key, Line>>>, Arc<AtomicBool>);
 
 /// An entry on its way into the log, and who waits for it.
 struct Proposed {
@@ -92,6 +94,7 @@ type Applied = (Vec<Row<Proposed>>, Result<(), Fault>);
 pub(super) struct Holder {
     client: Arc<Client>,
     applier: Arc<Applier>,
+    news: Arc<News>,
     slot: Slot,
     inbox: mpsc::Receiver<Work>,
     closed: bool,
@@ -116,6 +119,16 @@ impl Lines {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Key, Line>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The slot is not held any more: what is known of it is old.
+    fn end(&self) {
+        self.1.store(true, Ordering::Release);
+        self.lock().clear();
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.1.load(Ordering::Acquire)
+    }
 }
 
 impl Holder {
@@ -123,6 +136,7 @@ impl Holder {
     pub(super) fn new(
         client: Arc<Client>,
         applier: Arc<Applier>,
+        news: Arc<News>,
         slot: Slot,
         epoch: Epoch,
         inbox: mpsc::Receiver<Work>,
@@ -131,6 +145,7 @@ impl Holder {
         Self {
             client,
             applier,
+            news,
             slot,
             inbox,
             closed: false,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clarion_model::key::{Epoch, Position};
 use clarion_model::ownership::Chain;
 
+use crate::Tail;
+
 /// The seals of a key: what each epoch goes on after.
 pub(super) type Seals = BTreeMap<Epoch, Position>;
 
@@ -51,6 +53,11 @@ impl Line {
             (last.offset > 0 && upto >= first).then_some(last.min(upto))
         });
         found.unwrap_or(Position::START)
+    }
+
+    /// Where the log ends.
+    pub(super) fn tail(&self) -> Tail {
+        Tail { position: self.applied, last_id: self.last_id, entries: self.entries() }
     }
 
     pub(super) fn seen(&self) -> Seen {

@@ -45,6 +45,9 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[&[
     "CREATE TABLE IF NOT EXISTS states (kind tinyint, id bigint, part tinyint, sub blob, body blob, \
      PRIMARY KEY ((kind, id), part, sub))",
     "CREATE TABLE IF NOT EXISTS routes (channel bigint PRIMARY KEY, kind tinyint, id bigint)",
+    // Which logs have grown in the last minutes, and when, in milliseconds: for processes that follow all of them.
+    "CREATE TABLE IF NOT EXISTS growth (part tinyint, minute int, at bigint, kind tinyint, id bigint, \
+     PRIMARY KEY ((part, minute), at, kind, id)) WITH default_time_to_live = 600 AND gc_grace_seconds = 600",
 ]];
 
 /// The parts of a guild or of a channel between people. A role comes before the members who have it, a channel before its

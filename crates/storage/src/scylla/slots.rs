@@ -25,6 +25,16 @@ pub(super) async fn get(client: &Client, slot: Slot) -> Result<SlotRecord, ReadE
     Ok(SlotRecord { epoch: Epoch(epoch.unwrap_or(0) as u64), owner: owner.unwrap_or_default() })
 }
 
+/// The epochs of some slots.
+pub(super) async fn epochs(client: &Client, slots: &BTreeSet<Slot>) -> Result<BTreeMap<Slot, Epoch>, ReadError> {
+    let parts: BTreeSet<i32> = slots.iter().map(|slot| schema::slot(*slot).0).collect();
+    let reads = parts.into_iter().map(|part| client.rows::<Record>(client.bind(&client.statements.slots, &(part,))));
+    let read: Vec<Vec<Record>> = stream::iter(reads).buffer_unordered(WIDTH).try_collect().await?;
+    let read: BTreeMap<i32, Option<i64>> = read.into_iter().flatten().map(|(slot, epoch, _)| (slot, epoch)).collect();
+    let epoch = |slot: &Slot| Epoch(read.get(&schema::slot(*slot).1).copied().flatten().unwrap_or(0) as u64);
+    Ok(slots.iter().map(|slot| (*slot, epoch(slot))).collect())
+}
+
 /// Raises the epoch of each slot by one. An attempt whose outcome is unknown counts as lost: the next one raises further,
 /// and an epoch that nobody uses does no harm.
 pub(super) async fn raise(

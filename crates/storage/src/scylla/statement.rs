@@ -62,6 +62,10 @@ statements! {
         "DELETE FROM logs USING TIMESTAMP ? WHERE kind = ? AND id = ? AND epoch = ? AND offset <= ?";
     delete_seals: Idempotent, "DELETE FROM seals USING TIMESTAMP ? WHERE kind = ? AND id = ? AND epoch < ?";
 
+    log_keys: Idempotent, "SELECT DISTINCT kind, id FROM seals";
+    growth: Idempotent, "SELECT at, kind, id FROM growth WHERE part = ? AND minute = ? AND at >= ?";
+    put_growth: Idempotent, "INSERT INTO growth (part, minute, at, kind, id) VALUES (?, ?, ?, ?, ?)";
+
     // Messages.
     message: Idempotent, "SELECT id, body FROM messages WHERE channel = ? AND bucket = ? AND id = ?";
     messages_upto: Idempotent,

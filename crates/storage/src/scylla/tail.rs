@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 
 use clarion_model::event::LogEntry;
-use clarion_model::key::{Key, Position};
+use clarion_model::key::{Epoch, Key, Position};
 use scylla::DeserializeRow;
 
 use super::client::Client;
 use super::line::{Seals, Seen, count, last_entry};
 use super::record::{self, Stored};
-use super::schema;
+use super::{schema, slots};
 use crate::Tail;
 use crate::error::ReadError;
 
@@ -24,7 +24,9 @@ pub(super) struct Found {
     pub(super) entry: Position,
     pub(super) last_id: u64,
     pub(super) stamp: i64,
-    /// Entries that the tables may lack, in order: those after the newest row's mark.
+    /// The newest row's mark: up to here everything is acknowledged, and in the tables.
+    pub(super) applied: Position,
+    /// Entries that the tables may lack, in order: those after the mark.
     pub(super) unapplied: Vec<Stored>,
 }
 
@@ -47,16 +49,43 @@ type End = (i64, i64, i64, i64, i64);
 impl Found {
     /// The tail as an owner asks for it.
     pub(super) fn tail(&self) -> Tail {
-        let entries = count(&self.seals, self.entry, self.trimmed);
-        Tail { position: self.entry, last_id: self.last_id, entries }
+        self.tail_at(self.entry)
     }
+
+    /// The same of a log that is only seen up to a position.
+    pub(super) fn tail_at(&self, position: Position) -> Tail {
+        let entries = count(&self.seals, position, self.trimmed);
+        Tail { position, last_id: self.last_id, entries }
+    }
+
+    /// The last entry that is part of the log whatever happens, for who read the slot's epoch after this. While the epoch
+    /// is that of the newest seal, whoever takes the slot next finds the newest entry, because this reader has. Once it is
+    /// a later one, the next owner may have read the log before the newest rows were written.
+    pub(super) fn certain(&self, epoch: Epoch) -> Position {
+        match self.seals.last_key_value() {
+            Some((sealed, _)) if *sealed == epoch => self.entry,
+            _ => self.applied.min(self.entry),
+        }
+    }
+}
+
+/// Reads where a log ends, and what the tables may lack of it.
+pub(super) async fn read(client: &Client, key: Key) -> Result<Found, ReadError> {
+    let mut found = end(client, key).await?;
+    let seen = Seen::new(&found.seals, found.applied, found.entry);
+    found.unapplied = entries(client, key, &seen, found.applied, usize::MAX).await?;
+    let last = found.unapplied.last().map(|stored| stored.entry.position);
+    if found.applied < found.entry && last != Some(found.entry) {
+        return Err(ReadError::Damaged(format!("logs: the newest entries are missing of {key} at {}", found.newest)));
+    }
+    Ok(found)
 }
 
 /// Reads where a log ends, at quorum; what only some replicas had is written back by the read.
 ///
 /// The seals come first. No row of an epoch is written before its seal is, so that the newest row belongs to the newest
 /// seal, or is that seal; what others write meanwhile lies beyond the seal that whoever takes the slot writes next.
-pub(super) async fn read(client: &Client, key: Key) -> Result<Found, ReadError> {
+pub(super) async fn end(client: &Client, key: Key) -> Result<Found, ReadError> {
     let (kind, id) = schema::key(key);
     let mut found = Found::default();
     let seals: Vec<Seal> = client.rows(client.bind(&client.statements.seals, &(kind, id))).await?;
@@ -88,19 +117,18 @@ pub(super) async fn read(client: &Client, key: Key) -> Result<Found, ReadError> 
     };
     found.last_id = found.last_id.max(last_id as u64);
     found.stamp = found.stamp.max(stamp);
-    let applied = schema::position_of(applied_epoch, applied_offset);
-    let seen = Seen::new(&found.seals, applied, found.entry);
-    found.unapplied = entries(client, key, &seen, applied, usize::MAX).await?;
-    if applied < found.entry && found.unapplied.last().map(|stored| stored.entry.position) != Some(found.entry) {
-        return Err(damaged("logs: the newest entries are missing"));
-    }
+    found.applied = schema::position_of(applied_epoch, applied_offset);
     Ok(found)
 }
 
 /// What a reader who does not own the key may see of its log.
 pub(super) async fn seen(client: &Client, key: Key) -> Result<Seen, ReadError> {
-    let found = read(client, key).await?;
-    Ok(Seen::new(&found.seals, found.trimmed, found.entry))
+    let found = end(client, key).await?;
+    let upto = match found.entry {
+        Position::START => Position::START,
+        _ => found.certain(slots::get(client, key.slot()).await?.epoch),
+    };
+    Ok(Seen::new(&found.seals, found.trimmed, upto))
 }
 
 /// The entries after a position that may be seen, at most `limit`.

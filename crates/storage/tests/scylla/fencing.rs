@@ -1,5 +1,7 @@
 //! Two processes over one store: what one of them acknowledged the other one finds, and what comes late is nowhere.
 
+use std::time::Duration;
+
 use clarion_model::event::GuildEvent;
 use clarion_model::id::{ChannelId, MessageId};
 use clarion_model::key::Position;
@@ -136,5 +138,44 @@ async fn the_next_owner_completes_the_tables() {
     assert_eq!(page.iter().map(|view| view.message.id).collect::<Vec<_>>(), [id(2)]);
     assert_eq!(stores.messages.by_nonce(PLACE, AUTHOR, &nonce(PLACE, id(2)).nonce).await, Ok(Some(id(2))));
     assert_eq!(new.log().await.len(), 2);
+    keyspace.drop().await;
+}
+
+/// Whoever follows all logs learns of what another process writes, and only of what is part of a log for ever.
+#[tokio::test]
+async fn what_another_process_writes_is_named() {
+    let Some(keyspace) = Keyspace::new("named").await else { return };
+    let (first, second) = (keyspace.open().await, keyspace.open().await);
+    let (stores, mut growth) = (second.stores(), second.stores().keys.growth());
+    let mut mark = stores.keys.grown(0).await.unwrap().mark;
+    let mut owner = Writer::take(&first, 1).await;
+    for n in 1..=3 {
+        owner.say(PLACE, id(n)).await.unwrap();
+        let end = Position { epoch: owner.epoch, offset: n };
+        let expected = (owner.key, Tail { position: end, last_id: id(n).0, entries: n });
+        let told = async {
+            loop {
+                growth.changed().await.unwrap();
+                let grown = stores.keys.grown(mark).await.unwrap();
+                mark = grown.mark;
+                if grown.keys.contains(&expected) {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told within seconds");
+        assert_eq!(stores.logs.read(owner.key, Position::START, 10).await.unwrap().entries.len() as u64, n);
+    }
+
+    // The slot is taken and the key not yet opened: of the newest row nobody can know whether it will be part of the log.
+    let third = keyspace.open().await;
+    let next = Writer::take(&third, 1).await;
+    let certain = Tail { position: Position { epoch: owner.epoch, offset: 2 }, last_id: id(3).0, entries: 2 };
+    assert_eq!(stores.keys.grown(0).await.unwrap().keys, [(owner.key, certain)]);
+    assert_eq!(stores.logs.read(owner.key, Position::START, 10).await.unwrap().entries.len(), 2);
+    // The new owner's process may look for itself.
+    assert_eq!(third.stores().logs.read(next.key, Position::START, 10).await.unwrap().entries.len(), 3);
+    let sealed = Tail { position: Position { epoch: owner.epoch, offset: 3 }, last_id: id(3).0, entries: 3 };
+    assert_eq!(stores.keys.grown(0).await.unwrap().keys, [(owner.key, sealed)]);
     keyspace.drop().await;
 }

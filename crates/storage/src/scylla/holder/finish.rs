@@ -33,6 +33,7 @@ impl Holder {
             }
         }
         while self.trims.next().await.is_some() {}
+        self.lines.end();
         let error = end.error();
         let tenure = std::mem::replace(&mut self.tenure, Tenure::begin(Epoch(0)));
         for row in std::mem::take(&mut self.acknowledged).into_iter().chain(tenure.give_up()) {

@@ -83,6 +83,8 @@ impl Holder {
     /// A key's seal is acknowledged and the tables have everything before it: what waited for the key is done.
     pub(super) fn opened(&mut self, key: Key) -> Result<(), End> {
         let Some(Opening { works, line: Some(line), .. }) = self.opening.remove(&key) else { return Ok(()) };
+        // What was written before, by whomever, others may not have been told of.
+        self.news.tell(std::iter::once(key).filter(|_| line.applied != Position::START));
         self.lines.lock().insert(key, line);
         self.held_back -= works.len();
         works.into_iter().try_for_each(|work| self.perform(work))
@@ -168,12 +170,7 @@ impl Holder {
                 Waits::Written(answer) => answer.send(Ok(())).is_ok(),
                 Waits::Opened(answer) => {
                     let line = lines.get(&waiter.key);
-                    let tail = line.map(|line| Tail {
-                        position: line.applied,
-                        last_id: line.last_id,
-                        entries: line.entries(),
-                    });
-                    answer.send(Ok(tail.unwrap_or_default())).is_ok()
+                    answer.send(Ok(line.map(Line::tail).unwrap_or_default())).is_ok()
                 }
             };
         }

@@ -103,7 +103,7 @@ impl Holder {
             return Err(End::GivenUp(fault.to_string()));
         }
         let mut answers: Vec<Answer<()>> = Vec::new();
-        let (mut sealed, mut since) = (Vec::new(), None);
+        let (mut sealed, mut grown, mut since) = (Vec::new(), Vec::new(), None);
         let mut lines = self.lines.lock();
         for row in rows {
             match row.body {
@@ -112,12 +112,14 @@ impl Holder {
                     if let Some(line) = lines.get_mut(&row.key) {
                         line.applied = row.position;
                     }
+                    grown.push(row.key);
                     since = since.or(Some(proposed.since));
                     answers.extend(proposed.answer);
                 }
             }
         }
         drop(lines);
+        self.news.tell(grown.into_iter());
         if let Some(since) = since {
             self.client.metrics.commit_latency.record_duration(since.elapsed());
             self.client.metrics.commit_batches.record(answers.len() as f64);

@@ -1,4 +1,4 @@
-//! Which logs have grown lately: what the committer wrote, remembered for those who follow all of them.
+//! Which logs have grown lately: what was written, remembered for those who follow all of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,55 +9,77 @@ use tokio::sync::watch;
 /// How many keys are remembered. Who asks for more than that looks at all tails instead.
 const REMEMBERED: usize = 16_384;
 
-/// Shared by the committer, which tells, and the handle, which answers.
-pub(super) struct Growth {
+/// Shared by who writes, and tells, and the handle, which answers.
+pub(crate) struct Growth {
     mark: watch::Sender<u64>,
-    recent: Mutex<VecDeque<(u64, Key)>>,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    keys: VecDeque<(u64, Key)>,
+    /// Of what came up to this mark nobody knows whether it is all.
+    unsure: u64,
 }
 
 impl Growth {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Mark 0 is before everything, so that nobody who has just come misses what was there.
         Self { mark: watch::channel(1).0, recent: Mutex::default() }
     }
 
     /// Logs have grown, and what they have grown by is durable.
-    pub(super) fn tell(&self, keys: BTreeSet<Key>) {
+    pub(crate) fn tell(&self, keys: BTreeSet<Key>) {
         if keys.is_empty() {
             return;
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = *self.mark.borrow() + 1;
-        recent.extend(keys.into_iter().map(|key| (mark, key)));
-        while recent.len() > REMEMBERED {
-            recent.pop_front();
+        recent.keys.extend(keys.into_iter().map(|key| (mark, key)));
+        while recent.keys.len() > REMEMBERED {
+            recent.keys.pop_front();
         }
         // Under the lock: who sees the mark finds its keys.
         self.mark.send_replace(mark);
     }
 
+    /// Something may have been missed: whoever asks next looks at everything.
+    pub(crate) fn forget(&self) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.keys.clear();
+        recent.unsure = self.mark();
+        self.mark.send_replace(recent.unsure + 1);
+    }
+
+    /// Whether somebody follows.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.mark.receiver_count() > 0
+    }
+
     /// The present mark.
-    pub(super) fn mark(&self) -> u64 {
+    pub(crate) fn mark(&self) -> u64 {
         *self.mark.borrow()
     }
 
     /// Sees every new mark.
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.mark.subscribe()
     }
 
     /// What has grown after a mark; nothing when that is not remembered any more.
-    pub(super) fn since(&self, mark: u64) -> Option<(BTreeSet<Key>, u64)> {
+    pub(crate) fn since(&self, mark: u64) -> Option<(BTreeSet<Key>, u64)> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.mark();
-        let known = mark > 0
+        let recent = &*recent;
+        let known = mark > recent.unsure
             && mark <= now
-            && (recent.len() < REMEMBERED || recent.front().is_some_and(|(first, _)| *first <= mark));
-        known.then(|| (recent.iter().rev().take_while(|(at, _)| *at > mark).map(|(_, key)| *key).collect(), now))
+            && (recent.keys.len() < REMEMBERED || recent.keys.front().is_some_and(|(first, _)| *first <= mark));
+        known.then(|| (recent.keys.iter().rev().take_while(|(at, _)| *at > mark).map(|(_, key)| *key).collect(), now))
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use clarion_model::id::GuildId;
@@ -80,5 +102,19 @@ mod tests {
         growth.tell(keys(0..REMEMBERED as u64));
         assert_eq!(growth.since(mark), None);
         assert_eq!(growth.since(mark + 3), Some((keys(0..0), mark + 3)));
+    }
+
+    #[test]
+    fn what_may_have_been_missed_is_looked_for_everywhere() {
+        let growth = Growth::new();
+        growth.tell(keys(1..3));
+        let mark = growth.mark();
+        let watch = growth.watch();
+        growth.forget();
+        assert!(watch.has_changed().unwrap(), "who waits for growth looks now");
+        assert_eq!(growth.since(mark), None);
+        let mark = growth.mark();
+        growth.tell(keys(2..3));
+        assert_eq!(growth.since(mark), Some((keys(2..3), mark + 1)));
     }
 }
