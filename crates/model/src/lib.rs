@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: no I/O, no clock, no async. Time is an argument.
 
+pub mod breaker;
 pub mod event;
 pub mod guild;
 pub mod id;

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 mod buckets;
 mod cache;
 mod channel;
+mod circuit;
 mod gateway;
 mod http;
 mod instrument;
@@ -25,6 +26,7 @@ mod telemetry;
 pub(crate) use buckets::Histograms;
 pub use cache::{CacheErrorType, CacheMetrics, LookupResult};
 pub use channel::{ChannelMetrics, ChannelSize, DuplicateReason};
+pub use circuit::{CircuitMetrics, CircuitTarget};
 pub use gateway::{
     AdmissionRefusal, AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, Opening, RateScope, SendError,
     SentType, SocketError, Status,
@@ -54,6 +56,7 @@ pub const ALL: &[&[Descriptor]] = &[
     presence::TABLE,
     storage::TABLE,
     pool::TABLE,
+    circuit::TABLE,
     cache::TABLE,
     router::TABLE,
     search::TABLE,

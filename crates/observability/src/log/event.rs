@@ -68,6 +68,9 @@ events! {
     STORAGE_LOW = "storage.low", Warn, "storage", "disk has less room than it must have: sends are refused";
     STORAGE_RECOVERED = "storage.recovered", Info, "storage", "disk has room again: sends are accepted";
     QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
+    PLACE_HELD = "pool.place_held", Warn, "storage", "a request has held a place in the pool for very long";
+    CIRCUIT_OPENED = "circuit.opened", Warn, "storage", "requests are refused for a while: none is answered";
+    CIRCUIT_CLOSED = "circuit.closed", Info, "storage", "requests are made again";
 
     INDEX_BUILDING = "index.building", Warn, "search", "search index is built anew from the store";
     INDEX_READY = "index.ready", Info, "search", "search index is complete";
