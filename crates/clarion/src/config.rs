@@ -30,7 +30,7 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The router.
     pub router: clarion_router::Config,
-    /// The cache inside the process.
+    /// The cache, inside the process or in Redis.
     pub cache: clarion_storage::cache::Config,
     /// The presence server.
     pub presence: clarion_presence::Config,

@@ -14,7 +14,7 @@ use clarion_observability::Telemetry;
 use clarion_router::Admin;
 use clarion_runtime::{Address, Process, StopReport};
 use clarion_storage::Stores;
-use clarion_storage::cache::{Cache, MemoryCache};
+use clarion_storage::cache::{self, Cache};
 use clarion_storage::embedded::Embedded;
 use clarion_storage::scylla::Scylla;
 
@@ -74,7 +74,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     for n in 0..topology.channel_servers {
         start_channel_server(&mut process, config, n, &stores, &router)?;
     }
-    let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(&config.cache));
+    let cache = start_cache(&mut process, &config.cache)?;
     let presence = start_presence(&mut process, &config.presence, &cache)?;
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
@@ -140,6 +140,22 @@ fn start_scylla(process: &mut Process, settings: clarion_storage::scylla::Config
 /// Nobody has ever taken a slot of a new store.
 async fn is_new(stores: &Stores) -> anyhow::Result<bool> {
     Ok(stores.slots.get(Slot(0)).await?.epoch == Epoch(0))
+}
+
+/// Where the cache is a server, its connection is a service like any other. One that is away at the start is waited for
+/// briefly, and found later.
+fn start_cache(process: &mut Process, config: &cache::Config) -> anyhow::Result<Arc<dyn Cache>> {
+    let (cache, redis) = config.open()?;
+    if let Some(redis) = redis {
+        process.start("cache", "cache-0", 1, |host| async move {
+            redis.connect().await;
+            Ok(((), async move {
+                redis.run(host.draining().cancelled_owned()).await;
+                Ok(())
+            }))
+        })?;
+    }
+    Ok(cache)
 }
 
 fn start_channel_server(

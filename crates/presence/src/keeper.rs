@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clarion_model::id::UserId;
@@ -23,6 +23,8 @@ use crate::actor::Command;
 const PREFIX: &str = "presence:gateway";
 /// How long the cache may take for one call.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the cache is asked how full it is.
+const MEMORY_EVERY: Duration = Duration::from_secs(5);
 /// Jobs taken at a time; changes of one gateway among them are one call.
 const TURN: usize = 256;
 
@@ -89,6 +91,7 @@ impl Keeper {
     /// Works until nobody has anything to be kept any more.
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Keep>) {
         let mut turn = Vec::with_capacity(TURN);
+        let mut memory_due = Instant::now();
         while jobs.recv_many(&mut turn, TURN).await > 0 {
             let mut changes: BTreeMap<Arc<str>, Vec<(String, Option<Bytes>)>> = BTreeMap::new();
             for job in turn.drain(..) {
@@ -119,8 +122,11 @@ impl Keeper {
             for (gateway, changes) in changes {
                 self.change(gateway, changes).await;
             }
-            // The gauges follow; an error has been counted.
-            let _ = patient(self.cache.memory()).await;
+            if memory_due <= Instant::now() {
+                // The gauges follow; an error has been counted.
+                let _ = patient(self.cache.memory()).await;
+                memory_due = Instant::now() + MEMORY_EVERY;
+            }
         }
     }
 

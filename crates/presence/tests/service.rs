@@ -36,7 +36,7 @@ impl Bench {
     fn new(config: Config, memory_bytes: usize) -> Self {
         let capture = Capture::new().expect("a capture");
         let mut process = Process::new(capture.process().clone(), Duration::from_secs(5));
-        let cache = Arc::new(MemoryCache::new(&CacheConfig { memory_bytes }));
+        let cache = Arc::new(MemoryCache::new(&CacheConfig { memory_bytes, ..CacheConfig::default() }));
         start(&mut process, &config, &cache);
         let bind = |host: Host| async move {
             let peer = host.peer(&Address::in_process("presence-0"));

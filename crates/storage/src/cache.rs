@@ -2,10 +2,12 @@
 //!
 //! A hash has a version that differs after every change, so that whoever changes it or lets it live longer can say which
 //! one they know: when it ran out, or somebody else wrote, they are told and write the whole again. Nothing is evicted to
-//! make room; what does not fit is refused, and runs out elsewhere.
+//! make room; what does not fit is refused, and runs out elsewhere. A Redis that was told to evict is counted.
 
+mod config;
 mod memory;
 mod observed;
+mod redis;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +15,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use memory::{Config, MemoryCache};
+pub use config::{Config, Kind, OpenError, RedisConfig, RedisUrl};
+pub use memory::MemoryCache;
 pub use observed::Observed;
+pub use redis::RedisCache;
 
 /// Where a hash lies: what kind it is, and which one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +47,8 @@ pub struct Memory {
     pub used: u64,
     /// Bytes there are.
     pub allocated: u64,
+    /// Hashes that it has thrown out to make room, since it began. None, unless it was told to.
+    pub evicted: u64,
 }
 
 /// The cache did not do it.

@@ -9,10 +9,12 @@ mod cache;
 mod fencing;
 mod log;
 mod messages;
+mod redis;
 mod reopen;
 mod state;
 
 pub use cache::cache_suite;
+pub use redis::RedisServer;
 
 use std::future::Future;
 use std::time::SystemTime;

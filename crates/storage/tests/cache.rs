@@ -24,7 +24,7 @@ async fn keeps_the_rules() {
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_room_comes_back() {
-    let cache = MemoryCache::new(&Config { memory_bytes: 1_000 });
+    let cache = MemoryCache::new(&Config { memory_bytes: 1_000, ..Config::default() });
     let (first, second) = (CacheKey::new("test", "1"), CacheKey::new("test", "2"));
     let version = cache.replace(&first, big("a"), TTL).await.unwrap();
     let used = cache.memory().await.unwrap().used;
@@ -45,7 +45,8 @@ async fn what_does_not_fit_is_refused_and_room_comes_back() {
 async fn what_was_asked_is_counted() {
     let capture = Capture::new().unwrap();
     let telemetry = capture.process().service("cache-test", "0");
-    let cache = Observed::new(Arc::new(MemoryCache::new(&Config { memory_bytes: 600 })), &telemetry);
+    let cache =
+        Observed::new(Arc::new(MemoryCache::new(&Config { memory_bytes: 600, ..Config::default() })), &telemetry);
     let key = CacheKey::new("test", "1");
     cache.read(&key).await.unwrap();
     cache.replace(&key, big("a"), TTL).await.unwrap();

@@ -67,6 +67,8 @@ events! {
     STORAGE_FAILED = "storage.failed", Error, "storage", "store failed", fatal = true;
     STORAGE_LOW = "storage.low", Warn, "storage", "disk has less room than it must have: sends are refused";
     STORAGE_RECOVERED = "storage.recovered", Info, "storage", "disk has room again: sends are accepted";
+    CACHE_CONNECTED = "cache.connected", Info, "cache", "cache connected";
+    CACHE_LOST = "cache.lost", Warn, "cache", "cache does not answer: what is kept there waits, nothing else does";
     QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
     PLACE_HELD = "pool.place_held", Warn, "storage", "a request has held a place in the pool for very long";
     CIRCUIT_OPENED = "circuit.opened", Warn, "storage", "requests are refused for a while: none is answered";

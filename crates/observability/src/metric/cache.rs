@@ -20,6 +20,8 @@ instruments! {
     lookups: By<LookupResult, Counter> = "cache.lookups", Count;
     /// What the cache did not do.
     errors: By<CacheErrorType, Counter> = "cache.errors", Count;
+    /// What the cache has thrown out to make room.
+    evictions: Counter = "cache.evictions", Count;
     /// Memory that the cache holds.
     memory_used: Gauge = "cache.memory.used", Bytes;
     /// Memory that the cache may hold.

@@ -6,18 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
+use super::{Cache, CacheError, CacheKey, Config, Hash, Memory, Version};
 
 /// What a hash and a field cost beside their bytes, roughly.
 const OVERHEAD: usize = 64;
-
-/// Settings of the cache inside the process.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Most bytes; what does not fit is refused.
-    pub memory_bytes: usize,
-}
 
 /// Hashes in the memory of the process.
 #[derive(Debug)]
@@ -38,12 +30,6 @@ struct Entry {
     hash: Hash,
     cost: usize,
     until: Instant,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { memory_bytes: 64 << 20 }
-    }
 }
 
 impl MemoryCache {
@@ -179,6 +165,6 @@ impl Cache for MemoryCache {
     async fn memory(&self) -> Result<Memory, CacheError> {
         let mut inner = self.inner();
         inner.forget_old(Instant::now());
-        Ok(Memory { used: inner.used as u64, allocated: self.limit as u64 })
+        Ok(Memory { used: inner.used as u64, allocated: self.limit as u64, evicted: 0 })
     }
 }

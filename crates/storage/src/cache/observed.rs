@@ -1,7 +1,7 @@
 //! A cache with the metrics and spans of the service that uses it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +14,14 @@ use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
 pub struct Observed {
     cache: Arc<dyn Cache>,
     metrics: CacheMetrics,
+    /// What the cache had evicted when it was last asked.
+    evicted: Mutex<Option<u64>>,
 }
 
 impl Observed {
     /// A service's view of a cache.
     pub fn new(cache: Arc<dyn Cache>, telemetry: &Telemetry) -> Self {
-        Self { cache, metrics: CacheMetrics::new(telemetry.meter()) }
+        Self { cache, metrics: CacheMetrics::new(telemetry.meter()), evicted: Mutex::default() }
     }
 
     /// Counts an error, unless it is the answer to the question which version there is.
@@ -33,6 +35,13 @@ impl Observed {
             self.metrics.errors.with(kind).increment(1);
         }
         result
+    }
+
+    /// Counts what was evicted since it was last asked, which is less than ever before when the cache began anew.
+    fn note_evicted(&self, evicted: u64) {
+        let before = self.evicted.lock().unwrap_or_else(PoisonError::into_inner).replace(evicted);
+        let since = before.map_or(0, |before| evicted.checked_sub(before).unwrap_or(evicted));
+        self.metrics.evictions.increment(since);
     }
 }
 
@@ -87,6 +96,7 @@ impl Cache for Observed {
         let memory = self.note(self.cache.memory().await)?;
         self.metrics.memory_used.set(memory.used as f64);
         self.metrics.memory_allocated.set(memory.allocated as f64);
+        self.note_evicted(memory.evicted);
         Ok(memory)
     }
 }

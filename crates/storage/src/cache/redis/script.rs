@@ -1,0 +1,73 @@
+//! What is done to Redis, each a script that runs in one step.
+//!
+//! A hash of ours is a hash there: the field `v` has its version, a field of ours lies under `f` and its name. Beside the
+//! hashes of a kind there is one sorted set of their ids, by when they run out, so that listing looks at nothing else.
+//! Each script first writes what Redis refuses when it is full, so that a refusal leaves everything as it was.
+
+/// A function that notes when an id runs out. The set itself lives as long as the last of its ids.
+macro_rules! keep {
+    () => {
+        r"
+local function keep(ttl, id)
+  local now = redis.call('TIME')
+  redis.call('ZADD', KEYS[2], now[1] * 1000 + math.floor(now[2] / 1000) + ttl, id)
+  if redis.call('PTTL', KEYS[2]) < tonumber(ttl) then redis.call('PEXPIRE', KEYS[2], ttl) end
+end
+"
+    };
+}
+
+/// KEYS: the hash, the set of ids. ARGV: new version, ttl in ms, id, then fields and values.
+pub(super) const REPLACE: &str = concat!(
+    keep!(),
+    r"
+keep(ARGV[2], ARGV[3])
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'v', ARGV[1])
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], 'f' .. ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"
+);
+
+/// KEYS: the hash, the set of ids. ARGV: new version, ttl in ms, id, known version, then `+`, field, value or `-`, field,
+/// nothing. Answers whether the known version was there.
+pub(super) const CHANGE: &str = concat!(
+    keep!(),
+    r"
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[4] then return 0 end
+keep(ARGV[2], ARGV[3])
+for i = 5, #ARGV, 3 do
+  if ARGV[i] == '+' then redis.call('HSET', KEYS[1], 'f' .. ARGV[i + 1], ARGV[i + 2])
+  else redis.call('HDEL', KEYS[1], 'f' .. ARGV[i + 1]) end
+end
+redis.call('HSET', KEYS[1], 'v', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"
+);
+
+/// KEYS: the hash, the set of ids. ARGV: known version, ttl in ms, id. Answers whether the known version was there.
+pub(super) const RENEW: &str = concat!(
+    keep!(),
+    r"
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
+keep(ARGV[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"
+);
+
+/// KEYS: the hash, the set of ids. ARGV: id.
+pub(super) const FORGET: &str = r"
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+";
+
+/// KEYS: the set of ids.
+pub(super) const LIST: &str = r"
+local now = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000))
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+";
