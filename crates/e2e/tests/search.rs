@@ -285,8 +285,9 @@ async fn an_operator_has_the_index_built_anew_while_the_old_one_serves() -> anyh
     api.send(channel, "steady 20").await?;
     wait_for_total(&api, guild, "content=steady", 21).await?;
     let state: Value = reqwest::get(format!("{}/admin/v1/search", cluster.admin_url())).await?.json().await?;
-    assert_eq!((&state["serving"]["messages"], &state["building"]), (&json!(21), &Value::Null), "{state}");
-    assert_eq!(state["serving"]["complete"], state["serving"]["keys"], "{state}");
+    let copy = &state["copies"][0];
+    assert_eq!((&copy["serving"]["messages"], &copy["building"]), (&json!(21), &Value::Null), "{state}");
+    assert_eq!(copy["serving"]["complete"], copy["serving"]["keys"], "{state}");
     Ok(())
 }
 

@@ -1,24 +1,27 @@
 //! The service's side of `search.proto`. The one place that knows gRPC's status.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use clarion_model::key::Key;
 use clarion_observability::metric::{Label, QueryFailure, SearchMetrics};
 use clarion_observability::{Instrument, Remote, Span, span};
 use clarion_proto::v1::{self, search_server};
-use clarion_storage::index::IndexError;
+use clarion_storage::index::{Found, Index, IndexError, Query};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::Config;
 use crate::request;
-use crate::standing::{Ready, Serving};
+use crate::standing::{Place, Ready};
+
+/// So long an index may take to answer while there is another one to ask.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct Grpc {
-    pub(crate) serving: Serving,
+    copies: Vec<Place>,
     pub(crate) metrics: SearchMetrics,
     turns: Arc<Semaphore>,
     /// Places for those who are worked on and those who wait.
@@ -26,10 +29,20 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
-    pub(crate) fn new(serving: Serving, metrics: SearchMetrics, config: &Config) -> Self {
+    pub(crate) fn new(copies: Vec<Place>, metrics: SearchMetrics, config: &Config) -> Self {
         let turns = config.queries.max(1);
         let places = Arc::new(Semaphore::new(turns + config.queries_waiting));
-        Self { serving, metrics, turns: Arc::new(Semaphore::new(turns)), places }
+        Self { copies, metrics, turns: Arc::new(Semaphore::new(turns)), places }
+    }
+
+    /// The indexes that have the history of a key, the one first that is best.
+    fn ready(&self, key: Key) -> Vec<(Arc<dyn Index>, Ready)> {
+        let now = SystemTime::now().into();
+        let serving = self.copies.iter().filter_map(|copy| copy.serving.get());
+        let ready = serving.map(|(index, standing)| (standing.of(key), standing.lag(now), index));
+        let mut ready: Vec<_> = ready.filter(|(ready, ..)| *ready != Ready::No).collect();
+        ready.sort_by_key(|(ready, lag, _)| (*ready == Ready::Refilling, *lag));
+        ready.into_iter().map(|(ready, _, index)| (index, ready)).collect()
     }
 
     fn fail(&self, span: &Span, failure: QueryFailure, began: Instant) {
@@ -49,19 +62,19 @@ impl search_server::Search for Grpc {
         let query = request::query(&request);
         let span = span::search_query(&remote, &request::shape(&request, &query));
         self.metrics.queries.increment(1);
-        let ready = self.serving.get().map(|(index, standing)| (index, standing.of(key)));
-        let Some((index, ready)) = ready.filter(|(_, ready)| *ready != Ready::No) else {
+        let ready = self.ready(key);
+        if ready.is_empty() {
             self.metrics.not_ready.increment(1);
             return Ok(Response::new(v1::FindResponse::default()));
-        };
+        }
         let Ok(_place) = self.places.try_acquire() else {
             self.fail(&span, QueryFailure::Busy, began);
             return Err(Status::unavailable("too many searches at a time"));
         };
         // Never closed.
         let _turn = self.turns.acquire().await;
-        match index.search(query).instrument(span.clone()).await {
-            Ok(found) => {
+        match search(ready, query).instrument(span.clone()).await {
+            Ok((found, ready)) => {
                 span::found(&span, found.total);
                 self.metrics.query_latency.record_duration(began.elapsed());
                 let hits =
@@ -84,4 +97,26 @@ impl search_server::Search for Grpc {
             }
         }
     }
+}
+
+/// Asks one index after the other until one answers.
+async fn search(ready: Vec<(Arc<dyn Index>, Ready)>, query: Query) -> Result<(Found, Ready), IndexError> {
+    let mut failed = IndexError::Unavailable("there is none".into());
+    let mut left = ready.len();
+    for (index, ready) in ready {
+        left -= 1;
+        let asked = index.search(query.clone());
+        let answer = match left {
+            0 => asked.await,
+            _ => tokio::time::timeout(PATIENCE, asked)
+                .await
+                .unwrap_or_else(|_| Err(IndexError::Unavailable("no answer in time".into()))),
+        };
+        match answer {
+            Ok(found) => return Ok((found, ready)),
+            Err(error @ IndexError::Invalid(_)) => return Err(error),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
