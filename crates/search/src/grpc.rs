@@ -18,6 +18,9 @@ use crate::standing::{Place, Ready};
 /// So long an index may take to answer while there is another one to ask.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Answers come at multiples of this after the question: how long the index took tells nothing of what it passed over.
+const STEP: Duration = Duration::from_millis(20);
+
 /// The service.
 #[derive(Clone)]
 pub(crate) struct Grpc {
@@ -73,7 +76,9 @@ impl search_server::Search for Grpc {
         };
         // Never closed.
         let _turn = self.turns.acquire().await;
-        match search(ready, query).instrument(span.clone()).await {
+        let answer = search(ready, query).instrument(span.clone()).await;
+        tokio::time::sleep(until_step(began.elapsed())).await;
+        match answer {
             Ok((found, ready)) => {
                 span::found(&span, found.total);
                 self.metrics.query_latency.record_duration(began.elapsed());
@@ -119,4 +124,22 @@ async fn search(ready: Vec<(Arc<dyn Index>, Ready)>, query: Query) -> Result<(Fo
         }
     }
     Err(failed)
+}
+
+/// How long until the next moment at which answers are given.
+fn until_step(elapsed: Duration) -> Duration {
+    let steps = elapsed.as_micros() / STEP.as_micros() + 1;
+    Duration::from_micros((steps * STEP.as_micros() - elapsed.as_micros()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_wait_for_the_next_step() {
+        for (elapsed, wait) in [(0, 20_000), (1, 19_999), (19_999, 1), (20_000, 20_000), (45_000, 15_000)] {
+            assert_eq!(until_step(Duration::from_micros(elapsed)), Duration::from_micros(wait), "{elapsed}");
+        }
+    }
 }
