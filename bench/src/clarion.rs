@@ -82,6 +82,17 @@ impl Clarion {
         Ok(made["channels"][0].as_str().context("the guild's channel")?.to_owned())
     }
 
+    /// How many messages could be found within a second of their acceptance, and how many there were.
+    pub(crate) fn within_a_second(&mut self) -> anyhow::Result<(f64, f64)> {
+        let text = self.admin.text("GET", "/metrics", None, &Value::Null)?;
+        let sum = |name: &str, part: &str| {
+            let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(part));
+            lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        };
+        let all = sum("search_index_latency_seconds_count", "");
+        Ok((sum("search_index_latency_seconds_bucket", "le=\"1\""), all))
+    }
+
     /// How its generator is started.
     pub(crate) fn spec(&self, sockets: usize, senders: usize, channels: Vec<String>) -> Spec {
         Spec {

@@ -12,6 +12,7 @@ mod http;
 mod memory;
 mod options;
 mod peer;
+mod search;
 mod sends;
 mod server;
 mod slow;
@@ -43,6 +44,8 @@ fn run() -> anyhow::Result<()> {
         Some((word, rest)) if word == "memory" => memory::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "sends" => sends::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "slow" => slow::run(&Options::read_for(rest, results, slow::SOCKETS)?, &folder),
+        Some((word, rest)) if word == "search" => search::run(rest),
+        Some((word, rest)) if word == "search-from-here" => search::measure(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "guard" => {
             fanout::guard(&Options::read(rest, results)?, &folder, clarion::UNTRACED, "nothing traced")
         }

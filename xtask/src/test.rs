@@ -42,6 +42,9 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             missing.push(format!("{tool}: the tests that need it were passed over"));
         }
     }
+    if std::env::var_os("CLARION_TEST_MEILI_URL").is_none() {
+        missing.push("a Meilisearch server (CLARION_TEST_MEILI_URL names one): only a stand-in was asked".to_owned());
+    }
     if !can_mount() {
         missing.push("the right to mount a file system: nothing was tried on a full disk".to_owned());
     }

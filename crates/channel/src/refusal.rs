@@ -35,12 +35,15 @@ impl Refusal {
     pub(crate) const UNKNOWN_ROLE: Refusal = Refusal::new(404, 10_011, "Unknown Role");
     pub(crate) const UNKNOWN_USER: Refusal = Refusal::new(404, 10_013, "Unknown User");
     pub(crate) const UNKNOWN_EMOJI: Refusal = Refusal::new(400, 10_014, "Unknown Emoji");
+    pub(crate) const UNKNOWN_BAN: Refusal = Refusal::new(404, 10_026, "Unknown Ban");
     pub(crate) const NOT_FOR_BOTS: Refusal = Refusal::new(403, 20_001, "Bots cannot use this endpoint");
     pub(crate) const TOO_MANY_ROLES: Refusal = Refusal::new(400, 30_005, "Maximum number of guild roles reached (250)");
     pub(crate) const TOO_MANY_REACTIONS: Refusal =
         Refusal::new(400, 30_010, "Maximum number of reactions reached (20)");
     pub(crate) const TOO_MANY_CHANNELS: Refusal =
         Refusal::new(400, 30_013, "Maximum number of guild channels reached (500)");
+    pub(crate) const TOO_MANY_BANS: Refusal = Refusal::new(400, 30_035, "Maximum number of bans reached (10000)");
+    pub(crate) const BANNED: Refusal = Refusal::new(403, 40_007, "The user is banned from this guild");
     pub(crate) const MISSING_ACCESS: Refusal = Refusal::new(403, 50_001, "Missing Access");
     pub(crate) const NOT_THE_AUTHOR: Refusal =
         Refusal::new(403, 50_005, "Cannot edit a message authored by another user");

@@ -2,11 +2,14 @@
 //!
 //! [`Cluster`] is the product's own list of services in this process, on free ports and a data folder of its own.
 //! [`Program`] is the product as a program of its own, for tests that kill it.
+//! [`Meili`] stands in for a Meilisearch server.
 
 mod client;
 mod cluster;
+pub mod meili;
 mod program;
 
 pub use client::{Api, Frame, Socket};
 pub use cluster::{Cluster, PATIENCE};
+pub use meili::Meili;
 pub use program::Program;

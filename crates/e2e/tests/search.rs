@@ -227,6 +227,57 @@ async fn only_what_one_may_read_now_is_found() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// However a membership ends, from that moment on nothing is found; and all of it again after coming back.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_or_is_banned_finds_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let demo = cluster.demo().clone();
+    let (guild, grace_id) = (demo.guild_id, demo.users[1].id);
+    let (bot, grace) = (cluster.api(cluster.bot(), 0), cluster.api(&demo.users[1], 0));
+    bot.send(demo.channel_id, "needle in the open").await?;
+    found(&grace, guild, "content=needle", &["needle in the open"]).await?;
+    let moderation = 1 << 2;
+    let mut session = cluster.session(cluster.bot(), 0, 1 | moderation).await?;
+
+    let (member, ban) = (format!("/guilds/{guild}/members/{grace_id}"), format!("/guilds/{guild}/bans/{grace_id}"));
+    let own = format!("/users/@me/guilds/{guild}");
+    let ways: [(&Api, Method, &str); 3] =
+        [(&grace, Method::DELETE, &own), (&bot, Method::DELETE, &member), (&bot, Method::PUT, &ban)];
+    for (who, method, path) in ways {
+        let banned = path == ban;
+        let (status, body) = who.call(method.clone(), path, None).await?;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{method} {path}: {body}");
+        // What is there and what is not look the same.
+        let answers = [search(&grace, guild, "content=needle").await?, search(&grace, guild, "content=absent").await?];
+        assert_eq!((answers[0].0.as_u16(), &answers[0].1["code"]), (403, &json!(50_001)), "{method} {path}");
+        assert_eq!(answers[0], answers[1], "{method} {path}");
+        found(&bot, guild, "content=needle", &["needle in the open"]).await?;
+        let joined = join(&cluster, grace_id).await?;
+        if banned {
+            assert_eq!(joined, StatusCode::FORBIDDEN, "who is banned does not come back");
+            assert_eq!(search(&grace, guild, "content=needle").await?.0, StatusCode::FORBIDDEN);
+            let bans = bot.get(&format!("/guilds/{guild}/bans")).await?;
+            assert_eq!(bans[0]["user"]["id"], grace_id.to_string(), "{bans}");
+            assert_eq!(session.dispatch("GUILD_BAN_ADD").await?["user"]["id"], grace_id.to_string());
+            let (status, body) = bot.call(Method::DELETE, &ban, None).await?;
+            assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+            assert_eq!(session.dispatch("GUILD_BAN_REMOVE").await?["user"]["id"], grace_id.to_string());
+            assert_eq!(bot.call(Method::GET, &ban, None).await?.1["code"], 10_026);
+            assert!(join(&cluster, grace_id).await?.is_success());
+        } else {
+            assert!(joined.is_success(), "{joined}");
+        }
+        found(&grace, guild, "content=needle", &["needle in the open"]).await?;
+    }
+    Ok(())
+}
+
+/// Makes somebody a member again, as an operator.
+async fn join(cluster: &Cluster, user: UserId) -> anyhow::Result<StatusCode> {
+    let url = format!("{}/admin/v1/guilds/{}/members/{user}", cluster.admin_url(), cluster.demo().guild_id);
+    Ok(reqwest::Client::new().post(url).send().await?.status())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_deleted_while_it_serves_is_built_again() -> anyhow::Result<()> {
     let cluster = Cluster::start().await?;
@@ -285,8 +336,9 @@ async fn an_operator_has_the_index_built_anew_while_the_old_one_serves() -> anyh
     api.send(channel, "steady 20").await?;
     wait_for_total(&api, guild, "content=steady", 21).await?;
     let state: Value = reqwest::get(format!("{}/admin/v1/search", cluster.admin_url())).await?.json().await?;
-    assert_eq!((&state["serving"]["messages"], &state["building"]), (&json!(21), &Value::Null), "{state}");
-    assert_eq!(state["serving"]["complete"], state["serving"]["keys"], "{state}");
+    let copy = &state["copies"][0];
+    assert_eq!((&copy["serving"]["messages"], &copy["building"]), (&json!(21), &Value::Null), "{state}");
+    assert_eq!(copy["serving"]["complete"], copy["serving"]["keys"], "{state}");
     Ok(())
 }
 

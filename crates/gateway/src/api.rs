@@ -29,7 +29,7 @@ pub(crate) use application::{Application, GatewayBot, GatewayUrl, PartialApplica
 pub(crate) use channel::Channel;
 pub(crate) use embed::Embed;
 pub(crate) use guild::{CreatedGuild, Guild, PartialGuild, UnavailableGuild};
-pub(crate) use member::{Member, MemberOf};
+pub(crate) use member::{Ban, Member, MemberOf};
 pub(crate) use message::{Emoji, Message, Shown};
 pub(crate) use presence::Presence;
 pub(crate) use read_state::{ReadState, UnreadState};

@@ -4,6 +4,7 @@
 //! into the forms of the two sides.
 
 mod answer;
+mod ban;
 mod call;
 mod channel;
 mod config;

@@ -1,6 +1,6 @@
 //! What happens under a key. Logged events are numbered and durable; transient ones ride the stream beside them.
 
-use crate::guild::{Channel, Guild, Member, Role};
+use crate::guild::{Ban, Channel, Guild, Member, Role};
 use crate::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use crate::key::{Key, Position};
 use crate::message::{Emoji, MessageView};
@@ -39,6 +39,10 @@ pub enum GuildEvent {
     MemberPut(Member),
     /// A member left.
     MemberRemove(User),
+    /// Somebody is not to be a member.
+    BanPut(Ban),
+    /// Somebody may be one again.
+    BanRemove(User),
 }
 
 /// One reaction, come or gone.

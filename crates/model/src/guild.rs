@@ -106,6 +106,15 @@ pub struct Member {
     pub joined_at: Timestamp,
 }
 
+/// Somebody who is not to be a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub user: User,
+    /// Why, if that was said; at most [`crate::limits::REASON`] characters.
+    pub reason: Option<String>,
+}
+
 /// Everything under a guild's key but its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuildState {
@@ -117,6 +126,8 @@ pub struct GuildState {
     pub channels: BTreeMap<ChannelId, Channel>,
     /// Its members.
     pub members: BTreeMap<UserId, Arc<Member>>,
+    /// Who is not to be one.
+    pub bans: BTreeMap<UserId, Ban>,
     /// Rises with every change of what decides visibility: roles, channels, memberships. Not with messages.
     pub version: u64,
 }
@@ -129,6 +140,7 @@ impl GuildState {
             guild,
             channels: BTreeMap::new(),
             members: BTreeMap::new(),
+            bans: BTreeMap::new(),
             version: 0,
         }
     }
@@ -146,6 +158,14 @@ impl GuildState {
             | GuildEvent::MessageDelete { .. }
             | GuildEvent::ReactionAdd { .. }
             | GuildEvent::ReactionRemove { .. } => return,
+            GuildEvent::BanPut(ban) => {
+                self.bans.insert(ban.user.id, ban.clone());
+                return;
+            }
+            GuildEvent::BanRemove(user) => {
+                self.bans.remove(&user.id);
+                return;
+            }
             GuildEvent::GuildPut(guild) => self.guild = guild.clone(),
             GuildEvent::ChannelPut(channel) => {
                 self.channels.insert(channel.id, channel.clone());

@@ -33,6 +33,10 @@ pub const PRESENCE_LISTED: usize = 250;
 pub const CHANNELS_PER_GUILD: usize = 500;
 /// Most roles of a guild.
 pub const ROLES_PER_GUILD: usize = 250;
+/// Most bans of a guild.
+pub const BANS_PER_GUILD: usize = 10_000;
+/// Longest reason for what somebody did.
+pub const REASON: usize = 512;
 /// Most unread messages that are counted in a channel.
 pub const UNREAD: usize = 100;
 /// Most channels of which an account remembers how far it has read. Beyond it, the one read the longest ago is forgotten.

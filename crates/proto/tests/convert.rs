@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, ReadStatePut, Transient, Unread, UserEvent};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction, TraceId};
@@ -142,13 +142,18 @@ fn member() -> impl Strategy<Value = Member> {
     })
 }
 
+fn ban() -> impl Strategy<Value = Ban> {
+    (user(), of(text())).prop_map(|(user, reason)| Ban { user, reason })
+}
+
 fn guild_state() -> impl Strategy<Value = GuildState> {
-    (guild(), vec(role(), 0..3), vec(channel(), 0..3), vec(member(), 0..3), any::<u64>()).prop_map(
-        |(guild, roles, channels, members, version)| GuildState {
+    (guild(), vec(role(), 0..3), vec(channel(), 0..3), vec(member(), 0..3), vec(ban(), 0..3), any::<u64>()).prop_map(
+        |(guild, roles, channels, members, bans, version)| GuildState {
             guild,
             roles: roles.into_iter().map(|r| (r.id, r)).collect(),
             channels: channels.into_iter().map(|c| (c.id, c)).collect(),
             members: members.into_iter().map(|m| (m.user.id, Arc::new(m))).collect(),
+            bans: bans.into_iter().map(|b| (b.user.id, b)).collect(),
             version,
         },
     )
@@ -270,6 +275,8 @@ fn guild_event() -> impl Strategy<Value = GuildEvent> {
         id().prop_map(|id| GuildEvent::RoleDelete(RoleId(id))),
         member().prop_map(GuildEvent::MemberPut),
         user().prop_map(GuildEvent::MemberRemove),
+        ban().prop_map(GuildEvent::BanPut),
+        user().prop_map(GuildEvent::BanRemove),
     ]
 }
 

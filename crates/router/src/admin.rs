@@ -59,10 +59,16 @@ pub enum AdminError {
         /// Why.
         reason: String,
     },
+    /// The user is banned from the guild.
+    #[error("the user is banned from the guild")]
+    Banned,
     /// Whoever would have to do it does not answer.
     #[error("unavailable: {0}")]
     Unavailable(String),
 }
+
+/// The API's code for a user who is banned.
+const BANNED: u32 = 40_007;
 
 /// A guild to be made; ids are the caller's, so that making it twice makes it once.
 pub type NewGuild = GuildState;
@@ -118,8 +124,14 @@ impl Admin {
     /// Makes somebody a member of a guild, with a place in their list.
     pub async fn add_member(&self, guild: GuildId, member: Member) -> Result<(), AdminError> {
         self.note(AdminAction::AddMember, format!("guild {guild} user {}", member.user.id));
-        self.change_user(member.user.id, UserEvent::GuildJoined(guild)).await?;
-        self.change_guild(guild, GuildEvent::MemberPut(member)).await
+        let user = member.user.id;
+        self.change_user(user, UserEvent::GuildJoined(guild)).await?;
+        let added = self.change_guild(guild, GuildEvent::MemberPut(member)).await;
+        if let Err(AdminError::Banned) = added {
+            // No membership, so nothing to list.
+            self.change_user(user, UserEvent::GuildLeft(guild)).await?;
+        }
+        added
     }
 
     /// Ends somebody's membership.
@@ -328,6 +340,7 @@ fn named_by(token: &str) -> Result<UserId, AdminError> {
 fn refused(status: tonic::Status, what: &'static str) -> AdminError {
     match proto::Refusal::decode(status.details()) {
         Ok(refusal) if refusal.status == 404 => AdminError::Unknown(what),
+        Ok(refusal) if refusal.code == BANNED => AdminError::Banned,
         Ok(refusal) if refusal.status != 0 => AdminError::Invalid { field: what, reason: refusal.message },
         _ => AdminError::Unavailable(status.message().to_owned()),
     }

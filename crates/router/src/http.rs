@@ -282,6 +282,7 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let status = match &self {
             AdminError::Unknown(_) => StatusCode::NOT_FOUND,
+            AdminError::Banned => StatusCode::FORBIDDEN,
             AdminError::Invalid { .. } => StatusCode::BAD_REQUEST,
             AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

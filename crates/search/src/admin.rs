@@ -10,16 +10,13 @@ use axum::{Json, Router};
 use clarion_observability::log::{self, Fields};
 use clarion_storage::index::Index;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
-use crate::standing::{Serving, Standing};
+use crate::standing::{Place, Serving, Standing};
 
 /// What operators ask the search service.
 #[derive(Clone)]
 pub struct Operators {
-    pub(crate) serving: Serving,
-    pub(crate) building: Serving,
-    pub(crate) rebuild: mpsc::Sender<()>,
+    pub(crate) copies: Vec<Place>,
 }
 
 impl Operators {
@@ -38,7 +35,11 @@ async fn show(State(operators): State<Operators>) -> Json<Value> {
         Some((index, standing)) => stand(&*index, &standing).await,
         None => Value::Null,
     };
-    Json(json!({ "serving": of(&operators.serving).await, "building": of(&operators.building).await }))
+    let mut copies = Vec::with_capacity(operators.copies.len());
+    for copy in &operators.copies {
+        copies.push(json!({ "serving": of(&copy.serving).await, "building": of(&copy.building).await }));
+    }
+    Json(json!({ "copies": copies }))
 }
 
 async fn stand(index: &dyn Index, standing: &Standing) -> Value {
@@ -55,8 +56,9 @@ async fn stand(index: &dyn Index, standing: &Standing) -> Value {
 
 async fn rebuild(State(operators): State<Operators>) -> Response {
     log::ADMIN_ACTION.emit(Fields::detail("rebuild the search index"));
-    match operators.rebuild.try_send(()) {
-        Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "building": true }))).into_response(),
-        Err(_) => (StatusCode::CONFLICT, Json(json!({ "error": "one is being built already" }))).into_response(),
+    // Every copy that does not build one already.
+    match operators.copies.iter().filter(|copy| copy.rebuild.try_send(()).is_ok()).count() {
+        0 => (StatusCode::CONFLICT, Json(json!({ "error": "one is being built already" }))).into_response(),
+        _ => (StatusCode::ACCEPTED, Json(json!({ "building": true }))).into_response(),
     }
 }

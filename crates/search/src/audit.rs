@@ -9,9 +9,10 @@ use std::sync::Arc;
 use clarion_model::id::{ChannelId, MessageId};
 use clarion_model::key::Key;
 use clarion_model::message::Anchor;
-use clarion_storage::index::{Change, Index, IndexError};
-use clarion_storage::{ReadError, Stores};
+use clarion_storage::Stores;
+use clarion_storage::index::{Change, Index};
 
+use crate::failure::Failure;
 use crate::refill::{PAGE, channels, documents};
 
 /// Times that a difference is seen before it is one: a deletion may be on its way into the index.
@@ -44,25 +45,6 @@ pub(crate) enum Step {
     Repair(Vec<Change>),
     /// Everything was compared.
     Over,
-}
-
-/// Something did not answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Index(IndexError),
-    Store(ReadError),
-}
-
-impl From<IndexError> for Failure {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error)
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl Audit {

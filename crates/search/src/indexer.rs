@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::audit::{self, Audit};
+use crate::failure::Failure;
 use crate::keys::{Keys, Known};
-use crate::refill;
+use crate::refill::{self, Allowance};
 use crate::standing::Standing;
 
 /// Entries that are read from a log at a time.
@@ -77,24 +78,6 @@ struct Batch {
     oldest: Option<Timestamp>,
     newest: Timestamp,
     gone: u64,
-}
-
-/// What went wrong in a turn.
-enum Failure {
-    Index(IndexError),
-    Store(ReadError),
-}
-
-impl From<IndexError> for Failure {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error)
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl Indexer {
@@ -340,10 +323,7 @@ impl Indexer {
             Err(failure) => {
                 self.audit = None;
                 self.audit_at = Instant::now() + Duration::from_secs(self.config.audit_s);
-                return Err(match failure {
-                    audit::Failure::Index(error) => error.into(),
-                    audit::Failure::Store(error) => error.into(),
-                });
+                return Err(failure);
             }
         }
         Ok(())
@@ -366,10 +346,7 @@ impl Indexer {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        let (counted, error): (_, &dyn std::error::Error) = match failure {
-            Failure::Index(error) => (Counted::parse(error.error_type()).unwrap_or(Counted::Unavailable), error),
-            Failure::Store(error) => (Counted::Store, error),
-        };
+        let (counted, error) = (failure.counted(), failure.error());
         self.metrics.errors.with(counted).increment(1);
         // As long as the index does not take anything, nobody knows what it lacks: counted from the first failure.
         self.standing.set_oldest(Some(self.standing.oldest().unwrap_or_else(now)));
@@ -391,30 +368,6 @@ impl Batch {
     fn add(&mut self, changes: Vec<Change>, progress: Progress) {
         self.changes.extend(changes);
         self.progress.push(progress);
-    }
-}
-
-/// How much may be read in a second.
-struct Allowance {
-    per_s: usize,
-    left: usize,
-    since: Instant,
-}
-
-impl Allowance {
-    fn new(per_s: u32) -> Self {
-        Self { per_s: per_s.max(1) as usize, left: 0, since: Instant::now() - Duration::from_secs(1) }
-    }
-
-    fn is_left(&mut self) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            (self.left, self.since) = (self.per_s, Instant::now());
-        }
-        self.left > 0
-    }
-
-    fn take(&mut self, count: usize) {
-        self.left = self.left.saturating_sub(count);
     }
 }
 

@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod config;
 mod cpu;
+mod failure;
 mod grpc;
 mod indexer;
 mod keys;

@@ -5,6 +5,7 @@
 //! the log says it once more.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use clarion_model::id::{ChannelId, MessageId, UserId};
 use clarion_model::key::Key;
@@ -96,4 +97,28 @@ pub(crate) async fn documents(stores: &Stores, views: Vec<MessageView>) -> Resul
         documents.push(Document::new(view, answered));
     }
     Ok(documents)
+}
+
+/// How much may be read in a second.
+pub(crate) struct Allowance {
+    per_s: usize,
+    left: usize,
+    since: Instant,
+}
+
+impl Allowance {
+    pub(crate) fn new(per_s: u32) -> Self {
+        Self { per_s: per_s.max(1) as usize, left: 0, since: Instant::now() - Duration::from_secs(1) }
+    }
+
+    pub(crate) fn is_left(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            (self.left, self.since) = (self.per_s, Instant::now());
+        }
+        self.left > 0
+    }
+
+    pub(crate) fn take(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count);
+    }
 }

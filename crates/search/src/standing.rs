@@ -9,6 +9,7 @@ use std::time::Duration;
 use clarion_model::key::Key;
 use clarion_model::time::Timestamp;
 use clarion_storage::index::{Index, Progress};
+use tokio::sync::mpsc;
 
 /// Of one index. A clone is the same.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,16 @@ pub(crate) enum Ready {
 pub(crate) struct Counts {
     pub(crate) keys: usize,
     pub(crate) complete: usize,
+}
+
+/// A place of indexes: what answers there, what is being built there, and who is asked to build.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) serving: Serving,
+    pub(crate) building: Serving,
+    pub(crate) rebuild: mpsc::Sender<()>,
+    /// Since when nothing answers, in microseconds; zero when something does.
+    away: Arc<AtomicU64>,
 }
 
 /// The index that answers, if there is one.
@@ -109,5 +120,28 @@ impl Serving {
 
     pub(crate) fn set(&self, serving: Option<Answering>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = serving;
+    }
+}
+
+impl Place {
+    pub(crate) fn new(rebuild: mpsc::Sender<()>) -> Self {
+        Self { serving: Serving::default(), building: Serving::default(), rebuild, away: Arc::default() }
+    }
+
+    /// How old the oldest event is that cannot be found here yet. Where nothing answers it counts from when that was seen.
+    pub(crate) fn lag(&self, now: Timestamp) -> Duration {
+        let Some((_, standing)) = self.serving.get() else {
+            let away = self.away.compare_exchange(0, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed);
+            return away.map_or_else(|since| now.since(Timestamp::from_micros(since)), |_| Duration::ZERO);
+        };
+        self.away.store(0, Ordering::Relaxed);
+        standing.lag(now)
+    }
+
+    /// Share of the keys whose history is here, or in what is being built here.
+    pub(crate) fn complete(&self) -> f64 {
+        let looked_at = self.building.get().or_else(|| self.serving.get());
+        let counts = looked_at.map(|(_, standing)| standing.counts()).unwrap_or_default();
+        counts.complete as f64 / counts.keys.max(1) as f64
     }
 }

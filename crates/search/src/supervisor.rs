@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_observability::log::{self, Fields};
-use clarion_observability::metric::{IndexError as Counted, Label, SearchMetrics};
+use clarion_observability::metric::{IndexError as Counted, SearchMetrics};
 use clarion_runtime::Host;
 use clarion_storage::Stores;
 use clarion_storage::index::{Index, IndexError, Indexes};
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::failure::counted;
 use crate::indexer::{End, Indexer};
 use crate::standing::{Serving, Standing};
 
@@ -44,10 +45,13 @@ struct Working {
 impl Supervisor {
     pub(crate) async fn run(mut self) {
         let draining = self.host.draining();
-        let mut after_loss = false;
+        let (mut after_loss, mut failing) = (false, false);
         while !draining.is_cancelled() {
             match self.open(after_loss).await {
                 Ok(index) => {
+                    if std::mem::replace(&mut failing, false) {
+                        log::INDEX_RECOVERED.emit(Fields::default());
+                    }
                     let working = self.start(index, false);
                     self.serving.set(Some((working.index.clone(), working.standing.clone())));
                     self.supervise(working).await;
@@ -56,9 +60,11 @@ impl Supervisor {
                     after_loss = true;
                 }
                 Err(error) => {
-                    let counted = Counted::parse(error.error_type()).unwrap_or(Counted::Unavailable);
-                    self.metrics.errors.with(counted).increment(1);
-                    log::INDEX_FAILED.emit(Fields::error(error.error_type(), &error));
+                    self.metrics.errors.with(counted(&error)).increment(1);
+                    // Once, however often it is tried.
+                    if !std::mem::replace(&mut failing, true) {
+                        log::INDEX_FAILED.emit(Fields::error(error.error_type(), &error));
+                    }
                     after_loss = matches!(error, IndexError::Lost(_));
                     let _ = draining.run_until_cancelled(tokio::time::sleep(RETRY)).await;
                 }

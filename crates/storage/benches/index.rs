@@ -175,7 +175,8 @@ async fn ask(index: &dyn Index, name: &str, make: impl Fn(u64) -> Query) {
 async fn main() {
     let count: u64 = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(100_000);
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::new(Config { path: dir.path().join("search"), memory_bytes: MEMORY, min_free: 0 });
+    let folder =
+        Folder::new(Config { path: dir.path().join("search"), memory_bytes: MEMORY, min_free: 0, ..Config::default() });
     let making = generate(count);
     let per_s = |took: &Took| count as f64 / took.cpu.saturating_sub(making).as_secs_f64();
     let raw = raw(count);

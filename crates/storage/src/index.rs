@@ -4,9 +4,12 @@
 //! there now and who may see it. How far each key's log has gone into the index is kept in the index itself and changes
 //! with it, in one commit: after a crash the follower goes on exactly where the index is.
 
+mod config;
 pub mod conformance;
 mod document;
 mod embedded;
+mod meilisearch;
+mod progress;
 pub mod query;
 pub mod text;
 
@@ -16,8 +19,10 @@ use std::sync::Arc;
 use clarion_model::id::{ChannelId, GuildId, MessageId};
 use clarion_model::key::{Key, Position};
 
+pub use config::{Config, Kind, Secret};
 pub use document::{Document, host_mark, mark};
-pub use embedded::{Config, Folder};
+pub use embedded::Folder;
+pub use meilisearch::Meilisearch;
 pub use query::{Clause, Query, Sort};
 
 /// One index.
@@ -61,6 +66,20 @@ pub trait Indexes: Send + Sync {
 
     /// Has the index that was created last serve from now on; the one before it is forgotten.
     async fn promote(&self) -> Result<(), IndexError>;
+}
+
+/// Where the settings have indexes lie: every place has all messages, for the case that another one is gone.
+pub fn places(config: &Config) -> Result<Vec<Arc<dyn Indexes>>, IndexError> {
+    match config.kind {
+        Kind::Embedded => Ok(vec![Arc::new(Folder::new(config.clone()))]),
+        Kind::Meilisearch if config.urls.is_empty() => {
+            Err(IndexError::Invalid("search.index.urls names no Meilisearch server".into()))
+        }
+        Kind::Meilisearch => {
+            let open = |url: &String| Meilisearch::new(url, config).map(|server| Arc::new(server) as _);
+            config.urls.iter().map(open).collect()
+        }
+    }
 }
 
 /// What is done to an index.

@@ -4,7 +4,7 @@
 //! written again.
 
 use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, UserEvent};
-use clarion_model::guild::{Channel, Guild, Member, Role};
+use clarion_model::guild::{Ban, Channel, Guild, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::Position;
 use clarion_model::message::Message;
@@ -53,6 +53,10 @@ pub(crate) enum Row<'a> {
     PutMember(&'a Member),
     /// A member goes.
     DeleteMember(UserId),
+    /// Somebody is not to be a member.
+    PutBan(&'a Ban),
+    /// Somebody may be one again.
+    DeleteBan(UserId),
     /// An account's own fields.
     PutUser(&'a User),
     /// A token of the account.
@@ -118,6 +122,8 @@ fn of_guild(event: &GuildEvent) -> Vec<Row<'_>> {
         GuildEvent::RoleDelete(id) => vec![Row::DeleteRole(*id), Row::Version],
         GuildEvent::MemberPut(member) => vec![Row::PutMember(member), Row::Version],
         GuildEvent::MemberRemove(user) => vec![Row::DeleteMember(user.id), Row::Version],
+        GuildEvent::BanPut(ban) => vec![Row::PutBan(ban)],
+        GuildEvent::BanRemove(user) => vec![Row::DeleteBan(user.id)],
     }
 }
 

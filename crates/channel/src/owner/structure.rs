@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_model::event::{Event, GuildEvent};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, OverwriteTarget, Role};
+use clarion_model::guild::{Ban, Channel, ChannelKind, Guild, GuildState, Member, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, RoleId};
 use clarion_model::key::Key;
 use clarion_model::limits;
@@ -25,6 +25,7 @@ pub(super) fn bare(guild: Guild) -> GuildState {
         roles: BTreeMap::new(),
         channels: BTreeMap::new(),
         members: BTreeMap::new(),
+        bans: BTreeMap::new(),
         // The event that makes a guild is its first change.
         version: 1,
     }
@@ -60,16 +61,27 @@ impl Owner {
         change: GuildEvent,
         found: Found,
     ) -> Result<Outcome, Refusal> {
-        let change = {
+        let (change, leaver) = {
             let truth = self.truth.read();
             let guild = truth.state.guild()?;
-            check_change(guild, actor, change, &found)?
+            let change = check_change(guild, actor, change, &found)?;
+            let leaver = change.as_ref().and_then(|change| leaver(guild, change));
+            (change, leaver)
         };
         Ok(match change {
-            Some(change) => self.write_one(now, change, Answer::Done),
+            Some(change) => {
+                let events = leaver.into_iter().chain([change]).map(Event::Guild);
+                self.write(now, events.collect(), None, Answer::Done)
+            }
             None => Outcome::Answer(Answer::Done),
         })
     }
+}
+
+/// Who is banned is no member any more, in the same write.
+fn leaver(guild: &GuildState, change: &GuildEvent) -> Option<GuildEvent> {
+    let GuildEvent::BanPut(ban) = change else { return None };
+    guild.members.get(&ban.user.id).map(|member| GuildEvent::MemberRemove(member.user.clone()))
 }
 
 fn check_new(key: Key, new: &GuildState, found: &Found) -> Result<(), Refusal> {
@@ -113,6 +125,12 @@ fn check_change(
         GuildEvent::RoleDelete(id) => delete_role(guild, actor, held, id),
         GuildEvent::MemberPut(new) => put_member(guild, actor, held, new),
         GuildEvent::MemberRemove(user) => remove_member(guild, actor, held, &user),
+        GuildEvent::BanPut(ban) => put_ban(guild, actor, held, ban),
+        GuildEvent::BanRemove(user) => {
+            require(held, Permissions::BAN_MEMBERS)?;
+            let ban = guild.bans.get(&user.id).ok_or(Refusal::UNKNOWN_BAN)?;
+            Ok(Some(GuildEvent::BanRemove(ban.user.clone())))
+        }
         GuildEvent::MessageCreate(_)
         | GuildEvent::MessageUpdate(_)
         | GuildEvent::MessageDelete { .. }
@@ -271,6 +289,9 @@ fn put_member(
     new.roles.dedup();
     let Some(old) = guild.members.get(&id) else {
         require(held, Permissions::CREATE_INSTANT_INVITE)?;
+        if guild.bans.contains_key(&id) {
+            return Err(Refusal::BANNED);
+        }
         if !new.roles.is_empty() {
             require_roles(guild, actor, held, &new.roles)?;
         }
@@ -322,6 +343,28 @@ fn remove_member(
         require_above(rank(guild, actor), rank(guild, Actor::User(user.id)))?;
     }
     Ok(Some(GuildEvent::MemberRemove(member.user.clone())))
+}
+
+/// Somebody is banned by those above them. Who is no member stands below everybody.
+fn put_ban(guild: &GuildState, actor: Actor, held: Permissions, ban: Ban) -> Result<Option<GuildEvent>, Refusal> {
+    require(held, Permissions::BAN_MEMBERS)?;
+    let id = ban.user.id;
+    if id == guild.guild.owner_id {
+        return Err(Refusal::MISSING_PERMISSIONS);
+    }
+    if guild.members.contains_key(&id) {
+        require_above(rank(guild, actor), rank(guild, Actor::User(id)))?;
+    }
+    if ban.reason.as_ref().is_some_and(|reason| reason.chars().count() > limits::REASON) {
+        return Err(Refusal::too_long("reason", limits::REASON));
+    }
+    if guild.bans.contains_key(&id) {
+        return Ok(None);
+    }
+    if guild.bans.len() >= limits::BANS_PER_GUILD {
+        return Err(Refusal::TOO_MANY_BANS);
+    }
+    Ok(Some(GuildEvent::BanPut(ban)))
 }
 
 fn check_name(field: &'static str, name: &str, least: usize) -> Result<(), Refusal> {

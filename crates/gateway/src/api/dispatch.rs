@@ -185,6 +185,16 @@ pub(crate) fn guild_member_remove(guild_id: GuildId, user: &Account) -> Dispatch
     dispatch("GUILD_MEMBER_REMOVE", &Body { guild_id: guild_id.into(), user: user.into() })
 }
 
+/// GUILD_BAN_ADD or GUILD_BAN_REMOVE.
+pub(crate) fn guild_ban(name: &'static str, guild_id: GuildId, user: &Account) -> Dispatch {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        guild_id: Id,
+        user: User<'a>,
+    }
+    dispatch(name, &Body { guild_id: guild_id.into(), user: user.into() })
+}
+
 pub(crate) fn guild_members_chunk(chunk: &MembersChunk<'_>) -> Dispatch {
     #[derive(Serialize)]
     struct Body<'a> {

@@ -23,6 +23,19 @@ pub(crate) struct Member<'a> {
     communication_disabled_until: Null,
 }
 
+/// Somebody who is not to be a member.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Ban<'a> {
+    reason: Option<&'a str>,
+    user: User<'a>,
+}
+
+impl<'a> From<&'a clarion_model::guild::Ban> for Ban<'a> {
+    fn from(ban: &'a clarion_model::guild::Ban) -> Self {
+        Self { reason: ban.reason.as_deref(), user: (&ban.user).into() }
+    }
+}
+
 /// A membership that says of which guild.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct MemberOf<'a> {

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{channel, demo, entry, guild, message, reaction, read_state, role, search, trace, user};
+use super::{ban, channel, demo, entry, guild, message, reaction, read_state, role, search, trace, user};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -109,6 +109,12 @@ pub(super) const ALL: &[Operation] = &[
     operation!(Other "GET" "/guilds/{guild}/members/search" "guild_members_search" => guild::search_members),
     operation!(Other "GET" "/guilds/{guild}/messages/search" "guild_messages_search" => search::messages),
     operation!(Other "GET" "/guilds/{guild}/members/{user}" "guild_member_get" => guild::member),
+    operation!(Other "DELETE" "/guilds/{guild}/members/{user}" "member_remove" => ban::kick),
+    operation!(Other "DELETE" "/users/@me/guilds/{guild}" "guild_leave" => ban::leave),
+    operation!(Other "GET" "/guilds/{guild}/bans" "guild_bans_list" => ban::list),
+    operation!(Other "GET" "/guilds/{guild}/bans/{user}" "guild_ban_get" => ban::get),
+    operation!(Other "PUT" "/guilds/{guild}/bans/{user}" "guild_ban_put" => ban::put),
+    operation!(Other "DELETE" "/guilds/{guild}/bans/{user}" "guild_ban_delete" => ban::delete),
     operation!(Other "GET" "/channels/{channel}" "channel_get" => guild::channel),
     operation!(Other "GET" "/channels/{channel}/messages" "messages_list" => message::list),
     operation!(Send "POST" "/channels/{channel}/messages" "message_create" => message::create),

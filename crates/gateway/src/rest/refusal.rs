@@ -58,6 +58,8 @@ impl Refusal {
     pub(super) const UNKNOWN_OVERWRITE: Self = Self::plain(StatusCode::NOT_FOUND, 10_009, "Unknown Overwrite");
     pub(super) const UNKNOWN_ROLE: Self = Self::plain(StatusCode::NOT_FOUND, 10_011, "Unknown Role");
     pub(super) const UNKNOWN_EMOJI: Self = Self::plain(StatusCode::BAD_REQUEST, 10_014, "Unknown Emoji");
+    pub(super) const UNKNOWN_BAN: Self = Self::plain(StatusCode::NOT_FOUND, 10_026, "Unknown Ban");
+    pub(super) const MISSING_PERMISSIONS: Self = Self::plain(StatusCode::FORBIDDEN, 50_013, "Missing Permissions");
     pub(super) const MISSING_ACCESS: Self = Self::plain(StatusCode::FORBIDDEN, 50_001, "Missing Access");
     pub(super) const NOT_FOR_BOTS: Self = Self::plain(StatusCode::FORBIDDEN, 20_001, "Bots cannot use this endpoint");
     pub(super) const UNKNOWN_TRACE: Self = Self::plain(StatusCode::NOT_FOUND, 0, "No trace of this message is known");

@@ -21,7 +21,7 @@ label! {
         GuildMemberRemove = "GUILD_MEMBER_REMOVE", GuildMembersChunk = "GUILD_MEMBERS_CHUNK", MessageCreate = "MESSAGE_CREATE",
         MessageUpdate = "MESSAGE_UPDATE", MessageDelete = "MESSAGE_DELETE", MessageReactionAdd = "MESSAGE_REACTION_ADD",
         MessageReactionRemove = "MESSAGE_REACTION_REMOVE", TypingStart = "TYPING_START", PresenceUpdate = "PRESENCE_UPDATE",
-        ReadStateUpdate = "READ_STATE_UPDATE",
+        ReadStateUpdate = "READ_STATE_UPDATE", GuildBanAdd = "GUILD_BAN_ADD", GuildBanRemove = "GUILD_BAN_REMOVE",
         VoiceStateUpdate = "VOICE_STATE_UPDATE", Hello = "hello", HeartbeatAck = "heartbeat_ack", Reconnect = "reconnect",
         InvalidSession = "invalid_session", Close = "close", Other = "other",
     }

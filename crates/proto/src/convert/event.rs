@@ -50,6 +50,8 @@ impl From<&GuildEvent> for v1::Event {
             GuildEvent::RoleDelete(role) => Kind::RoleDelete(role.0),
             GuildEvent::MemberPut(member) => Kind::MemberPut(member.into()),
             GuildEvent::MemberRemove(user) => Kind::MemberRemove(user.into()),
+            GuildEvent::BanPut(ban) => Kind::BanPut(ban.into()),
+            GuildEvent::BanRemove(user) => Kind::BanRemove(user.into()),
         };
         Self { event: Some(kind) }
     }
@@ -101,6 +103,8 @@ impl TryFrom<v1::Event> for Event {
             Kind::RoleDelete(role) => GuildEvent::RoleDelete(id(role, RoleId, "role_delete")?),
             Kind::MemberPut(member) => GuildEvent::MemberPut(member.try_into()?),
             Kind::MemberRemove(user) => GuildEvent::MemberRemove(user.try_into()?),
+            Kind::BanPut(ban) => GuildEvent::BanPut(ban.try_into()?),
+            Kind::BanRemove(user) => GuildEvent::BanRemove(user.try_into()?),
             Kind::UserPut(user) => return Ok(Event::User(UserEvent::Put(user.try_into()?))),
             Kind::TokenIssued(token) => {
                 let (hash, record) = token.try_into()?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::permission::Permissions;
 
@@ -153,6 +153,19 @@ impl TryFrom<v1::Member> for Member {
     }
 }
 
+impl From<&Ban> for v1::Ban {
+    fn from(ban: &Ban) -> Self {
+        Self { user: Some((&ban.user).into()), reason: ban.reason.clone() }
+    }
+}
+
+impl TryFrom<v1::Ban> for Ban {
+    type Error = Invalid;
+    fn try_from(ban: v1::Ban) -> Result<Self, Invalid> {
+        Ok(Self { user: required(ban.user, "ban.user")?.try_into()?, reason: ban.reason })
+    }
+}
+
 impl From<&GuildState> for v1::GuildState {
     fn from(state: &GuildState) -> Self {
         Self {
@@ -160,6 +173,7 @@ impl From<&GuildState> for v1::GuildState {
             roles: each(state.roles.values()),
             channels: each(state.channels.values()),
             members: each(state.members.values().map(Arc::as_ref)),
+            bans: each(state.bans.values()),
             version: state.version,
         }
     }
@@ -171,11 +185,13 @@ impl TryFrom<v1::GuildState> for GuildState {
         let roles: Vec<Role> = all(state.roles)?;
         let channels: Vec<Channel> = all(state.channels)?;
         let members: Vec<Member> = all(state.members)?;
+        let bans: Vec<Ban> = all(state.bans)?;
         Ok(Self {
             guild: required(state.guild, "guild_state.guild")?.try_into()?,
             roles: roles.into_iter().map(|role| (role.id, role)).collect(),
             channels: channels.into_iter().map(|channel| (channel.id, channel)).collect(),
             members: members.into_iter().map(|member| (member.user.id, Arc::new(member))).collect(),
+            bans: bans.into_iter().map(|ban| (ban.user.id, ban)).collect(),
             version: state.version,
         })
     }

@@ -190,11 +190,11 @@ impl Bench {
         let folder = index::Config { path: self.index_folder(), min_free: 0, ..index::Config::default() };
         let mut config = Config { index: folder.clone(), commit_ms: 10, audit_s: 0, ..Config::default() };
         change(&mut config);
-        let places = Arc::new(Places { folder: Folder::new(folder), faults: self.faults.clone() });
+        let places: Arc<dyn Indexes> = Arc::new(Places { folder: Folder::new(folder), faults: self.faults.clone() });
         let deps = Deps { stores: self.stores() };
         let start = self.process.start("search", "search-0", 1, move |host| async move {
-            let server = Server::over(places, config, deps, host.clone())?;
-            Ok(((host.peer(server.address()), server.operators().serving), server.run()))
+            let server = Server::over(vec![places], config, deps, host.clone())?;
+            Ok(((host.peer(server.address()), server.operators().copies[0].serving.clone()), server.run()))
         });
         let (peer, serving) = start.unwrap();
         (self.client, self.serving) = (Some(SearchClient::new(peer)), serving);

@@ -1,7 +1,7 @@
 //! Guilds, accounts and routes: the rows say what the events, applied one by one, say.
 
 use clarion_model::event::{Event, GuildEvent, ReadStatePut, Unread, UserEvent};
-use clarion_model::guild::{ChannelKind, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{Ban, ChannelKind, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId};
 use clarion_model::key::Key;
 use clarion_model::permission::Permissions;
@@ -84,6 +84,7 @@ async fn a_guild_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
         // Of the members who had it, one is put again and one is not.
         GuildEvent::MemberPut(member(guest, Vec::new())),
         GuildEvent::MemberRemove(user(guest)),
+        GuildEvent::BanPut(Ban { user: user(guest), reason: Some("why".into()) }),
         GuildEvent::ChannelDelete(closed),
     ];
     for event in steps {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use clarion_model::guild::{Channel, GuildState, Member, Role};
+use clarion_model::guild::{Ban, Channel, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::limits::NONCE_TTL;
@@ -205,6 +205,7 @@ fn guild(view: &View<'_>, key: Key) -> Result<Option<GuildState>, ReadError> {
         roles: BTreeMap::new(),
         channels: BTreeMap::new(),
         members: BTreeMap::new(),
+        bans: BTreeMap::new(),
         version: 0,
     };
     for row in view.prefix(TABLE, &schema::key(key)) {
@@ -230,6 +231,9 @@ fn guild(view: &View<'_>, key: Key) -> Result<Option<GuildState>, ReadError> {
                 // Roles come before the members. One that was deleted is still in the rows of those who had it.
                 member.roles.retain(|role| state.roles.contains_key(role));
                 state.members.insert(id, Arc::new(member));
+            }
+            GuildPart::Ban(id) => {
+                state.bans.insert(id, value::<v1::Ban, Ban>(TABLE, &row)?);
             }
         }
     }

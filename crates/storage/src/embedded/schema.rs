@@ -85,6 +85,7 @@ pub(super) enum GuildPart {
     Channel(ChannelId),
     LastMessage(ChannelId),
     Member(UserId),
+    Ban(UserId),
 }
 
 /// The parts of an account: the byte after the id.
@@ -241,6 +242,7 @@ pub(super) fn guild(of: Key, part: GuildPart) -> Vec<u8> {
         GuildPart::Channel(id) => key.u8(3).u64(id.0),
         GuildPart::LastMessage(id) => key.u8(4).u64(id.0),
         GuildPart::Member(id) => key.u8(5).u64(id.0),
+        GuildPart::Ban(id) => key.u8(6).u64(id.0),
     }
     .0
 }
@@ -255,6 +257,7 @@ pub(super) fn guild_part(key: &[u8]) -> Option<GuildPart> {
         3 => GuildPart::Channel(ChannelId(id()?)),
         4 => GuildPart::LastMessage(ChannelId(id()?)),
         5 => GuildPart::Member(UserId(id()?)),
+        6 => GuildPart::Ban(UserId(id()?)),
         _ => return None,
     })
 }

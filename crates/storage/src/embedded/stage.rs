@@ -107,6 +107,8 @@ fn stage(entry: &LogEntry, row: Row<'_>, changes: &mut Vec<Change>) {
             put(Table::Guilds, part(GuildPart::Member(member.user.id)), &v1::Member::from(member))
         }
         Row::DeleteMember(id) => Change::Delete(Table::Guilds, part(GuildPart::Member(id))),
+        Row::PutBan(ban) => put(Table::Guilds, part(GuildPart::Ban(ban.user.id)), &v1::Ban::from(ban)),
+        Row::DeleteBan(id) => Change::Delete(Table::Guilds, part(GuildPart::Ban(id))),
         Row::PutUser(user) => put(Table::Users, account(UserPart::User), &v1::User::from(user)),
         Row::PutToken(hash, record) => {
             put(Table::Users, account(UserPart::Token(*hash)), &v1::TokenRecord::from((hash, record)))

@@ -18,7 +18,7 @@ use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyError};
 
 use schema::Fields;
 
-use super::{Index, IndexError, Indexes};
+use super::{Config, Index, IndexError, Indexes};
 
 /// The version of everything in `schema.rs` and `text.rs`. Another one's index is built anew.
 const VERSION: u32 = 1;
@@ -28,24 +28,6 @@ const CURRENT: &str = "current";
 
 /// A segment with so many of its messages deleted is rewritten.
 const DELETED_SHARE: f32 = 0.3;
-
-/// Settings of the embedded index.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The folder it lies in; created when it is not there. It can be deleted: the index is built anew.
-    pub path: PathBuf,
-    /// Memory for what is being indexed, in bytes; at least 15 MB.
-    pub memory_bytes: usize,
-    /// Below so much room on its disk nothing is written, in bytes.
-    pub min_free: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { path: PathBuf::from("data/search"), memory_bytes: 32 << 20, min_free: 128 << 20 }
-    }
-}
 
 /// A folder of indexes.
 #[derive(Debug, Clone)]

@@ -90,6 +90,18 @@ pub(crate) fn each_token(text: &str, mut found: impl FnMut(&str, usize, TokenKin
     }
 }
 
+/// Whether a token is of a script without spaces, or a sign: what others that cut texts into words would cut otherwise.
+pub(crate) fn is_no_word(token: &str) -> bool {
+    token.chars().next().is_some_and(|c| matches!(class(c), Class::Dense | Class::Sign))
+}
+
+/// The characters of a token, each with the marks on it.
+pub(crate) fn characters(token: &str) -> Vec<&str> {
+    let starts = token.char_indices().filter(|(at, c)| *at == 0 || !is_combining_mark(*c)).map(|(at, _)| at);
+    let bounds: Vec<usize> = starts.chain([token.len()]).collect();
+    bounds.windows(2).map(|pair| &token[pair[0]..pair[1]]).collect()
+}
+
 /// Most of what is said needs no tables.
 fn ascii(text: &str, mut found: impl FnMut(&str, usize, TokenKind)) {
     let mut word = String::new();

@@ -1,5 +1,7 @@
 //! The structure of a guild: who may change what.
 
+use clarion_model::guild::Ban;
+
 use super::*;
 use crate::owner::Actor;
 
@@ -150,6 +152,28 @@ fn members_are_removed_by_those_above_them_or_leave() {
     done(&mut owner, by(MODERATOR, remove(ANN)));
     done(&mut owner, by(MODERATOR, remove(MODERATOR)));
     assert_eq!(state(&owner).members.len(), 1);
+}
+
+#[test]
+fn who_is_banned_leaves_and_does_not_come_back() {
+    let mut owner = owner();
+    let ban = |id| GuildEvent::BanPut(Ban { user: user(id), reason: Some("spam".into()) });
+    let joins = |id| GuildEvent::MemberPut(member(id, &[]));
+    assert_eq!(refusal(propose(&mut owner, by(ANN, ban(MODERATOR)))), Refusal::MISSING_PERMISSIONS);
+    let with_bans = role(MODERATORS, 2, guild().roles[&MODERATORS].permissions.union(Permissions::BAN_MEMBERS));
+    done(&mut owner, by(BOSS, GuildEvent::RolePut(with_bans)));
+    for above in [BOSS, MODERATOR] {
+        assert_eq!(refusal(propose(&mut owner, by(MODERATOR, ban(above)))), Refusal::MISSING_PERMISSIONS);
+    }
+    done(&mut owner, by(MODERATOR, ban(ANN)));
+    done(&mut owner, by(MODERATOR, ban(STRANGER)));
+    assert!(!state(&owner).members.contains_key(&ANN));
+    assert_eq!(state(&owner).bans.keys().copied().collect::<Vec<_>>(), [ANN, STRANGER]);
+    assert_eq!(refusal(propose(&mut owner, change(Actor::Operator, joins(ANN)))), Refusal::BANNED);
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, joins(ANN)))), Refusal::BANNED);
+    done(&mut owner, by(MODERATOR, GuildEvent::BanRemove(user(ANN))));
+    assert_eq!(refusal(propose(&mut owner, by(BOSS, GuildEvent::BanRemove(user(ANN))))), Refusal::UNKNOWN_BAN);
+    done(&mut owner, change(Actor::Operator, joins(ANN)));
 }
 
 #[test]

@@ -97,6 +97,8 @@ impl GuildEntry {
         let only = match event {
             GuildEvent::MemberPut(member) => Some(member.user.id),
             GuildEvent::MemberRemove(user) => Some(user.id),
+            // They change nothing of what anybody views.
+            GuildEvent::BanPut(_) | GuildEvent::BanRemove(_) => return Vec::new(),
             GuildEvent::GuildPut(guild) if guild.owner_id == before.guild.owner_id => return Vec::new(),
             _ => None,
         };
@@ -153,6 +155,12 @@ impl GuildEntry {
                 out.extend(self.tell_seats("GUILD_DELETE", own, dispatch::guild_delete(guild)));
                 out
             }
+            GuildEvent::BanPut(ban) => self.tell_all("GUILD_BAN_ADD", Intents::GUILD_MODERATION, || {
+                dispatch::guild_ban("GUILD_BAN_ADD", guild, &ban.user)
+            }),
+            GuildEvent::BanRemove(user) => self.tell_all("GUILD_BAN_REMOVE", Intents::GUILD_MODERATION, || {
+                dispatch::guild_ban("GUILD_BAN_REMOVE", guild, user)
+            }),
             _ => Vec::new(),
         }
     }

@@ -14,9 +14,10 @@ use tantivy::query::{
 use tantivy::schema::{Field, IndexRecordOption, Value};
 use tantivy::{DocAddress, Order, Searcher, TantivyDocument, Term};
 
-use super::schema::{self, Fields, ID, PROGRESS, ProgressRow};
+use super::schema::{self, Fields, ID, PROGRESS};
 use super::write::of_channel;
 use super::{Embedded, blocking, failed};
+use crate::index::progress::ProgressRow;
 use crate::index::{Change, Clause, Found, Hit, Index, IndexError, Progress, Query, Size, Sort};
 
 /// More channels than these are looked up at once instead of one beside the other.
