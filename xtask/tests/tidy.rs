@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "clarion-presence",
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
     ),
+    ("clarion-voice", &["clarion-model", "clarion-proto", "clarion-observability", "clarion-runtime"]),
     ("clarion-gateway", &["clarion-model", "clarion-proto", "clarion-observability", "clarion-runtime"]),
     (
         "clarion",
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-presence",
             "clarion-channel",
             "clarion-search",
+            "clarion-voice",
             "clarion-gateway",
         ],
     ),
@@ -56,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-presence",
             "clarion-channel",
             "clarion-search",
+            "clarion-voice",
             "clarion-gateway",
         ],
     ),

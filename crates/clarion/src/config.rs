@@ -38,6 +38,8 @@ pub struct Config {
     pub channel: clarion_channel::Config,
     /// The search service.
     pub search: clarion_search::Config,
+    /// The voice server.
+    pub voice: clarion_voice::Config,
     /// The gateway.
     pub gateway: clarion_gateway::Config,
 }
@@ -90,6 +92,7 @@ impl Default for Config {
             presence: clarion_presence::Config::default(),
             channel: clarion_channel::Config::default(),
             search: clarion_search::Config::default(),
+            voice: clarion_voice::Config::default(),
             gateway: clarion_gateway::Config::default(),
         }
     }

@@ -1,4 +1,5 @@
-//! The list: a store, a router, the search service, channel servers, a presence server, gateways, in one process.
+//! The list: a store, a router, the search service, channel servers, a presence server, voice servers, gateways, in one
+//! process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
 //! still works.
@@ -35,6 +36,8 @@ pub struct Topology {
     pub channel_servers: usize,
     /// Gateways. The first listens where `gateway.listen` says, each other one a port further.
     pub gateways: usize,
+    /// Voice servers. Each further one listens on free ports.
+    pub voice_servers: usize,
 }
 
 /// One process's services, running.
@@ -45,6 +48,7 @@ pub struct Clarion {
     admin_port: AdminPort,
     admin: Admin,
     gateways: Vec<SocketAddr>,
+    voice_servers: Vec<Address>,
     presence: clarion_presence::Config,
     cache: Arc<dyn Cache>,
     demo: Demo,
@@ -52,7 +56,7 @@ pub struct Clarion {
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { channel_servers: 1, gateways: 1 }
+        Self { channel_servers: 1, gateways: 1, voice_servers: 1 }
     }
 }
 
@@ -76,6 +80,8 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     }
     let cache = start_cache(&mut process, &config.cache)?;
     let presence = start_presence(&mut process, &config.presence, &cache)?;
+    let voice_servers = (0..topology.voice_servers).map(|n| start_voice(&mut process, config, n));
+    let voice_servers = voice_servers.collect::<anyhow::Result<Vec<_>>>()?;
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
         let (router, presence, search) = (router.clone(), presence.clone(), Some(search.clone()));
@@ -87,7 +93,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
     admin_port.show_traces(&trace_pages);
     let presence = config.presence.clone();
-    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, presence, cache, demo })
+    Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, voice_servers, presence, cache, demo })
 }
 
 /// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
@@ -199,6 +205,20 @@ fn start_presence(
     })
 }
 
+/// Before the gateways, so that these have ended when the voice servers drain.
+fn start_voice(process: &mut Process, config: &Config, n: usize) -> anyhow::Result<Address> {
+    let mut settings = config.voice.clone();
+    if n > 0 {
+        // What is set is the first one's.
+        let free = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        (settings.http, settings.udp, settings.public_url) = (free, free, None);
+    }
+    process.start("voice", &format!("voice-{n}"), 1, |host| async move {
+        let server = clarion_voice::Server::bind(settings, clarion_voice::Deps::default(), host).await?;
+        Ok((server.address().clone(), server.run()))
+    })
+}
+
 fn start_gateway(process: &mut Process, config: &Config, n: usize, deps: Deps) -> anyhow::Result<SocketAddr> {
     let mut settings = config.gateway.clone();
     // Port 0 is a free one for each.
@@ -221,6 +241,11 @@ impl Clarion {
     /// Where clients connect, one address a gateway.
     pub fn gateways(&self) -> &[SocketAddr] {
         &self.gateways
+    }
+
+    /// Where gateways reach the voice servers.
+    pub fn voice_servers(&self) -> &[Address] {
+        &self.voice_servers
     }
 
     /// Where metrics, probes, traces and the admin API are.

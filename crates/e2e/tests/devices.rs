@@ -14,7 +14,7 @@ const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
 const STATES: &str = "/users/@me/read-states";
 
 fn two_gateways() -> Topology {
-    Topology { channel_servers: 1, gateways: 2 }
+    Topology { gateways: 2, ..Topology::default() }
 }
 
 fn id(object: &Value) -> String {

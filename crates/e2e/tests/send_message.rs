@@ -29,7 +29,7 @@ async fn a_message_reaches_sockets_on_two_gateways() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_recipient_sees_the_order_of_the_ids() -> anyhow::Result<()> {
-    let topology = Topology { gateways: 2, channel_servers: 2 };
+    let topology = Topology { gateways: 2, channel_servers: 2, ..Topology::default() };
     let cluster = Cluster::with(topology, |_| {}).await?;
     let channel = cluster.demo().channel_id;
     let mut sockets =

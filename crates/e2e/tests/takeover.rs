@@ -33,7 +33,7 @@ async fn owner(cluster: &Cluster) -> anyhow::Result<String> {
 /// Sends from several sides while each channel server in turn is stopped, until each sender has got through afterwards.
 /// Every acknowledged message then reached the session, once and in order.
 async fn moved(cut: bool) -> anyhow::Result<()> {
-    let topology = Topology { channel_servers: 3, gateways: 1 };
+    let topology = Topology { channel_servers: 3, ..Topology::default() };
     let mut cluster = Cluster::with(topology, |_| {}).await?;
     let channel = cluster.demo().channel_id;
     let mut socket = cluster.session(cluster.other_bot(), 0, INTENTS).await?;

@@ -136,6 +136,41 @@ pub const ALL: &[SpanInfo] = &[
         attributes: &["user_id", "recipient_count"],
         help: "A client's own change of its presence, until every gateway that watches is told.",
     },
+    SpanInfo {
+        name: "voice.join",
+        service: "voice",
+        kind: "server",
+        attributes: &["channel_id", "user_id", "session_id"],
+        help: "A participant's way into a room, from its offer to its first packet of media; in the trace of its admission.",
+    },
+    SpanInfo {
+        name: "voice.answer",
+        service: "voice",
+        kind: "internal",
+        attributes: &[],
+        help: "The answer to an offer.",
+    },
+    SpanInfo {
+        name: "voice.ice",
+        service: "voice",
+        kind: "internal",
+        attributes: &[],
+        help: "From the answer to the client's first check that is authentic.",
+    },
+    SpanInfo {
+        name: "voice.dtls",
+        service: "voice",
+        kind: "internal",
+        attributes: &[],
+        help: "The handshake, until there are keys.",
+    },
+    SpanInfo {
+        name: "voice.first_rtp",
+        service: "voice",
+        kind: "internal",
+        attributes: &[],
+        help: "From the keys to the first packet of media, either way. Ends unheard after ten seconds of silence.",
+    },
 ];
 
 /// Every attribute and what it says.
@@ -298,6 +333,33 @@ pub fn presence_update(parent: &TraceContext, user: UserId) -> Span {
 /// Says how many gateways were told of a presence.
 pub fn presence_told(span: &Span, recipients: usize) {
     span.record("recipient_count", recipients);
+}
+
+/// A participant's way into a voice room, in the trace of its admission.
+pub fn voice_join(admission: &TraceContext, channel: ChannelId, user: UserId, session: &str) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "voice.join", otel.kind = "server", channel_id = %channel,
+        user_id = %user, session_id = session);
+    begin(span, admission.to_parent())
+}
+
+/// The answer to an offer; a part of the join.
+pub fn voice_answer(join: &Span) -> Span {
+    info_span!(target: TARGET, parent: join, "voice.answer", otel.kind = "internal")
+}
+
+/// The wait for a check; a part of the join.
+pub fn voice_ice(join: &Span) -> Span {
+    info_span!(target: TARGET, parent: join, "voice.ice", otel.kind = "internal")
+}
+
+/// The handshake; a part of the join.
+pub fn voice_dtls(join: &Span) -> Span {
+    info_span!(target: TARGET, parent: join, "voice.dtls", otel.kind = "internal")
+}
+
+/// The wait for media; a part of the join.
+pub fn voice_first_rtp(join: &Span) -> Span {
+    info_span!(target: TARGET, parent: join, "voice.first_rtp", otel.kind = "internal")
 }
 
 /// Says that what a span stands for failed, and why.

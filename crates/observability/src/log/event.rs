@@ -58,6 +58,12 @@ events! {
     PRESENCE_RESTORED = "presence.restored", Info, "presence", "presences found in the cache";
     PRESENCE_NOT_KEPT = "presence.not_kept", Warn, "presence", "presences cannot be kept in the cache";
     PRESENCE_WATCHER_CUT_OFF = "presence.watcher_cut_off", Warn, "presence", "a gateway that reads too slowly was cut off";
+
+    VOICE_JOINED = "voice.joined", Info, "voice", "a participant's media is connected";
+    VOICE_LEFT = "voice.left", Info, "voice", "a participant is gone";
+    VOICE_REFUSED = "voice.refused", Warn, "voice", "an offer was refused";
+    VOICE_QUALITY = "voice.quality", Info, "voice", "how well a participant hears and is heard";
+    VOICE_WATCHER_CUT_OFF = "voice.watcher_cut_off", Warn, "voice", "a gateway that reads too slowly was cut off";
     PRESENCE_RECOVERED = "presence.recovered", Info, "gateway", "a presence server is attended";
 
     SLOT_TAKEN = "slot.taken", Info, "channel", "slot taken";

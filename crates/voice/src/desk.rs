@@ -1,0 +1,384 @@
+//! Who is admitted, and with which token: pure. It knows legs by number only.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::engine::Heard;
+use crate::leg::{Permissions, Who};
+use crate::token::Claims;
+
+/// Longest name of a gateway session.
+const NAME: usize = 128;
+
+/// What may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) sessions: usize,
+    pub(crate) load: f64,
+    /// From an admission to the first use of its token.
+    pub(crate) unused: Duration,
+}
+
+/// Why somebody is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("channel_id, user_id and session_id must be set, the last to at most {NAME} letters, digits, - and _")]
+    Invalid,
+    #[error("the room is full")]
+    RoomFull,
+    #[error("the server is full")]
+    ServerFull,
+    #[error("the server drains")]
+    Draining,
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Shut {
+    #[error("the token has expired: join the channel again for another")]
+    Expired,
+    #[error("the token has been used: join the channel again for another")]
+    Used,
+    #[error("the token is void: the participant left, or was given a later one")]
+    Void,
+}
+
+/// What an offer is let in as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) leg: u64,
+    pub(crate) who: Who,
+    pub(crate) permissions: Permissions,
+    /// The leg that it takes the place of.
+    pub(crate) replaces: Option<u64>,
+}
+
+/// One participant.
+#[derive(Debug)]
+struct Admission {
+    number: u64,
+    user: u64,
+    permissions: Permissions,
+    until: Instant,
+    used: bool,
+    leg: Option<u64>,
+    /// How often its ICE session was begun anew.
+    restarts: u32,
+}
+
+type Key = (u64, String);
+
+/// All participants.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    limits: Limits,
+    admitted: HashMap<Key, Admission>,
+    by_leg: HashMap<u64, Key>,
+    rooms: HashMap<u64, usize>,
+    heard: HashMap<u64, Vec<Heard>>,
+    next: u64,
+    pub(crate) load: f64,
+    pub(crate) draining: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            admitted: HashMap::new(),
+            by_leg: HashMap::new(),
+            rooms: HashMap::new(),
+            heard: HashMap::new(),
+            next: 1,
+            load: 0.0,
+            draining: false,
+        }
+    }
+
+    /// Lets somebody into a room; answers the number of the admission. One who is there already stays until the new token
+    /// is used. `capacity` 0 is none.
+    pub(crate) fn admit(
+        &mut self,
+        now: Instant,
+        who: &Who,
+        permissions: Permissions,
+        capacity: usize,
+    ) -> Result<u64, Refused> {
+        let name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let fine = !who.session.is_empty() && who.session.len() <= NAME && who.session.bytes().all(name);
+        if who.channel == 0 || who.user == 0 || !fine {
+            return Err(Refused::Invalid);
+        }
+        if self.draining {
+            return Err(Refused::Draining);
+        }
+        let key = (who.channel, who.session.clone());
+        let known = self.admitted.get(&key);
+        if known.is_none() {
+            if self.admitted.len() >= self.limits.sessions || self.load > self.limits.load {
+                return Err(Refused::ServerFull);
+            }
+            if capacity > 0 && self.rooms.get(&who.channel).is_some_and(|there| *there >= capacity) {
+                return Err(Refused::RoomFull);
+            }
+            *self.rooms.entry(who.channel).or_default() += 1;
+        }
+        let (leg, restarts) = known.map_or((None, 0), |known| (known.leg, known.restarts));
+        let number = self.number();
+        let until = now + self.limits.unused;
+        let admission = Admission { number, user: who.user, permissions, until, used: false, leg, restarts };
+        self.admitted.insert(key, admission);
+        Ok(number)
+    }
+
+    /// A token is used for the first and last time to let an offer in.
+    pub(crate) fn enter(&mut self, now: Instant, claims: &Claims) -> Result<Entry, Shut> {
+        let leg = self.number();
+        let admission = self.of(claims)?;
+        if admission.used {
+            return Err(Shut::Used);
+        }
+        if now >= admission.until {
+            return Err(Shut::Expired);
+        }
+        admission.used = true;
+        let replaces = admission.leg.replace(leg);
+        let permissions = admission.permissions;
+        if let Some(replaced) = replaces {
+            self.by_leg.remove(&replaced);
+        }
+        self.by_leg.insert(leg, key(claims));
+        Ok(Entry { leg, who: who(claims), permissions, replaces })
+    }
+
+    /// What the participant of a leg may do now; `None` if it is none any more.
+    pub(crate) fn standing(&self, leg: u64) -> Option<Permissions> {
+        self.admitted.get(self.by_leg.get(&leg)?).map(|admission| admission.permissions)
+    }
+
+    /// Whether a new one would be let in just now.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.draining && self.load <= self.limits.load
+    }
+
+    /// The leg that a used token stands for, and the number of its ICE session.
+    pub(crate) fn leg(&mut self, claims: &Claims) -> Result<(u64, u32), Shut> {
+        let admission = self.of(claims)?;
+        admission.leg.map(|leg| (leg, admission.restarts)).ok_or(Shut::Void)
+    }
+
+    /// A leg's ICE session begins anew; answers its number.
+    pub(crate) fn restarted(&mut self, claims: &Claims) -> Result<u32, Shut> {
+        let admission = self.of(claims)?;
+        admission.restarts += 1;
+        Ok(admission.restarts)
+    }
+
+    /// What a participant may do from now on. `None`: it is not admitted; otherwise its leg, if it has one.
+    pub(crate) fn allow(&mut self, who: &Who, permissions: Permissions) -> Option<Option<u64>> {
+        let admission = self.admitted.get_mut(&(who.channel, who.session.clone()))?;
+        admission.permissions = permissions;
+        Some(admission.leg)
+    }
+
+    /// Ends an admission. `None`: there is none; otherwise its leg, if it has one.
+    pub(crate) fn dismiss(&mut self, who: &Who) -> Option<Option<u64>> {
+        let key = (who.channel, who.session.clone());
+        let admission = self.admitted.get(&key)?;
+        let leg = admission.leg;
+        self.forget(&key);
+        Some(leg)
+    }
+
+    /// A leg has ended; answers whether that is news, and not the end of one that was replaced or dismissed.
+    pub(crate) fn gone(&mut self, leg: u64) -> bool {
+        let Some(key) = self.by_leg.remove(&leg) else { return false };
+        // One who has been admitted anew meanwhile is waited for.
+        let waits = self.admitted.get_mut(&key).is_some_and(|admission| {
+            admission.leg = None;
+            !admission.used
+        });
+        if !waits {
+            self.forget(&key);
+        }
+        !waits
+    }
+
+    /// Those whose tokens were not used in time, and who have no leg.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Who> {
+        let late = self.admitted.iter().filter(|(_, a)| !a.used && a.leg.is_none() && now >= a.until);
+        let late: Vec<Who> = late
+            .map(|((channel, session), a)| Who { channel: *channel, user: a.user, session: session.clone() })
+            .collect();
+        for who in &late {
+            self.forget(&(who.channel, who.session.clone()));
+        }
+        late
+    }
+
+    /// Who is heard in a room from now on.
+    pub(crate) fn heard(&mut self, channel: u64, slots: Vec<Heard>) {
+        if slots.is_empty() {
+            self.heard.remove(&channel);
+        } else {
+            self.heard.insert(channel, slots);
+        }
+    }
+
+    /// Who is heard in all rooms.
+    pub(crate) fn all_heard(&self) -> impl Iterator<Item = (u64, &[Heard])> {
+        self.heard.iter().map(|(channel, slots)| (*channel, slots.as_slice()))
+    }
+
+    /// How many are admitted.
+    pub(crate) fn len(&self) -> usize {
+        self.admitted.len()
+    }
+
+    /// The legs of all participants.
+    pub(crate) fn legs(&self) -> Vec<(u64, u64)> {
+        self.by_leg.iter().map(|(leg, (channel, _))| (*leg, *channel)).collect()
+    }
+
+    fn of(&mut self, claims: &Claims) -> Result<&mut Admission, Shut> {
+        let admission = self.admitted.get_mut(&key(claims)).ok_or(Shut::Void)?;
+        if admission.number == claims.admission { Ok(admission) } else { Err(Shut::Void) }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some(admission) = self.admitted.remove(key) else { return };
+        if let Some(leg) = admission.leg {
+            self.by_leg.remove(&leg);
+        }
+        if let Some(there) = self.rooms.get_mut(&key.0) {
+            *there -= 1;
+            if *there == 0 {
+                self.rooms.remove(&key.0);
+            }
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+fn key(claims: &Claims) -> Key {
+    (claims.channel, claims.session.clone())
+}
+
+fn who(claims: &Claims) -> Who {
+    Who { channel: claims.channel, user: claims.user, session: claims.session.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Permissions = Permissions { speak: true, listen: true, priority: false };
+
+    fn desk() -> Desk {
+        Desk::new(Limits { sessions: 3, load: 0.8, unused: Duration::from_secs(60) })
+    }
+
+    fn one(channel: u64, session: &str) -> Who {
+        Who { channel, user: 7, session: session.to_owned() }
+    }
+
+    fn claims(who: &Who, admission: u64) -> Claims {
+        Claims {
+            admission,
+            session: who.session.clone(),
+            channel: who.channel,
+            user: who.user,
+            permissions: 0,
+            expires: 0,
+            traceparent: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_token_opens_once() {
+        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
+        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        let entry = desk.enter(now, &claims).expect("open");
+        assert_eq!((entry.who, entry.permissions, entry.replaces), (a, ALL, None));
+        assert_eq!(desk.enter(now, &claims), Err(Shut::Used));
+        assert_eq!(desk.leg(&claims), Ok((entry.leg, 0)));
+        assert!(desk.gone(entry.leg) && !desk.gone(entry.leg));
+        assert_eq!((desk.leg(&claims), desk.len()), (Err(Shut::Void), 0));
+    }
+
+    #[test]
+    fn a_later_admission_voids_the_former_token_and_replaces_the_leg() {
+        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
+        let first = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        let leg = desk.enter(now, &first).expect("open").leg;
+        let second = claims(&a, desk.admit(now, &a, ALL, 1).expect("its own place is no other's"));
+        assert_eq!(desk.enter(now, &first), Err(Shut::Void));
+        assert_eq!(desk.enter(now, &second).expect("open").replaces, Some(leg));
+        assert!(!desk.gone(leg), "it was replaced");
+        assert_eq!(desk.len(), 1);
+    }
+
+    #[test]
+    fn one_admitted_anew_is_waited_for_when_the_old_leg_goes() {
+        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
+        let first = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        let leg = desk.enter(now, &first).expect("open").leg;
+        let second = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        assert!(!desk.gone(leg));
+        assert_eq!(desk.enter(now, &second).expect("open").replaces, None);
+    }
+
+    #[test]
+    fn what_is_not_used_in_time_is_gone() {
+        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
+        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        let late = now + Duration::from_secs(60);
+        assert_eq!(desk.enter(late, &claims), Err(Shut::Expired));
+        assert!(desk.expire(late - Duration::from_millis(1)).is_empty());
+        assert_eq!(desk.expire(late), [a]);
+        assert_eq!((desk.len(), desk.rooms.len()), (0, 0));
+    }
+
+    #[test]
+    fn rooms_and_the_server_are_full_at_some_point() {
+        let (mut desk, now) = (desk(), Instant::now());
+        desk.admit(now, &one(1, "a"), ALL, 2).expect("room");
+        desk.admit(now, &one(1, "b"), ALL, 2).expect("room");
+        assert_eq!(desk.admit(now, &one(1, "c"), ALL, 2), Err(Refused::RoomFull));
+        desk.admit(now, &one(2, "c"), ALL, 2).expect("another room");
+        assert_eq!(desk.admit(now, &one(3, "d"), ALL, 0), Err(Refused::ServerFull));
+        assert_eq!(desk.dismiss(&one(1, "a")), Some(None));
+        desk.admit(now, &one(1, "d"), ALL, 2).expect("a place is free");
+        desk.dismiss(&one(1, "d"));
+        desk.load = 0.9;
+        assert_eq!(desk.admit(now, &one(1, "e"), ALL, 0), Err(Refused::ServerFull));
+        desk.draining = true;
+        assert_eq!(desk.admit(now, &one(1, "b"), ALL, 0), Err(Refused::Draining));
+    }
+
+    #[test]
+    fn nobody_without_a_name() {
+        let (mut desk, now) = (desk(), Instant::now());
+        for bad in [one(0, "a"), one(1, ""), one(1, "a/b"), one(1, &"x".repeat(129)), Who { user: 0, ..one(1, "a") }] {
+            assert_eq!(desk.admit(now, &bad, ALL, 0), Err(Refused::Invalid));
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_kept_for_the_offer() {
+        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
+        let mute = Permissions { speak: false, ..ALL };
+        assert_eq!(desk.allow(&a, mute), None);
+        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
+        assert_eq!(desk.allow(&a, mute), Some(None));
+        let entry = desk.enter(now, &claims).expect("open");
+        assert_eq!(entry.permissions, mute);
+        assert_eq!(desk.allow(&a, ALL), Some(Some(entry.leg)));
+        assert_eq!(desk.dismiss(&a), Some(Some(entry.leg)));
+        assert!(!desk.gone(entry.leg), "it was dismissed");
+    }
+}

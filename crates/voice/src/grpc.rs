@@ -1,0 +1,79 @@
+//! What gateways ask of a voice server.
+
+use std::sync::Arc;
+
+use clarion_observability::Remote;
+use clarion_observability::metric::LeaveReason;
+use clarion_proto::v1;
+use clarion_proto::v1::voice_server::Voice;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::desk::Refused;
+use crate::front::{AdmitError, Answer, Front};
+use crate::leg::{Permissions, Who};
+
+/// Longest name of a gateway.
+const NAME: usize = 128;
+
+/// Answers gateways.
+pub(crate) struct Grpc(pub(crate) Arc<Front>);
+
+#[tonic::async_trait]
+impl Voice for Grpc {
+    type AttendStream = ReceiverStream<Answer>;
+
+    async fn admit(&self, request: Request<v1::AdmitRequest>) -> Result<Response<v1::AdmitResponse>, Status> {
+        let trace = request.extensions().get::<Remote>().map(|remote| remote.trace.traceparent());
+        let v1::AdmitRequest { participant, permissions, room_capacity, .. } = request.into_inner();
+        let (who, permissions) = (who(participant)?, permitted(permissions)?);
+        let capacity = room_capacity as usize;
+        let token = self.0.admit(&who, permissions, capacity, trace.unwrap_or_default()).map_err(refused)?;
+        let url = format!("{}/v1/voice/{}", self.0.url, who.session);
+        Ok(Response::new(v1::AdmitResponse { token, endpoint: self.0.endpoint.clone(), url }))
+    }
+
+    async fn allow(&self, request: Request<v1::AllowRequest>) -> Result<Response<v1::AllowResponse>, Status> {
+        let v1::AllowRequest { participant, permissions } = request.into_inner();
+        if self.0.allow(&who(participant)?, permitted(permissions)?).await {
+            Ok(Response::new(v1::AllowResponse {}))
+        } else {
+            Err(Status::not_found("not admitted here"))
+        }
+    }
+
+    async fn dismiss(&self, request: Request<v1::DismissRequest>) -> Result<Response<v1::DismissResponse>, Status> {
+        self.0.dismiss(&who(request.into_inner().participant)?, LeaveReason::Dismissed).await;
+        Ok(Response::new(v1::DismissResponse {}))
+    }
+
+    async fn attend(&self, request: Request<v1::AttendVoiceRequest>) -> Result<Response<Self::AttendStream>, Status> {
+        let gateway = request.into_inner().gateway;
+        if gateway.is_empty() || gateway.len() > NAME {
+            return Err(Status::invalid_argument("gateway is not a gateway's name"));
+        }
+        let notices = self.0.attend(gateway);
+        let notices = notices.ok_or_else(|| Status::resource_exhausted("there are as many gateways as may be"))?;
+        Ok(Response::new(ReceiverStream::new(notices)))
+    }
+}
+
+fn who(participant: Option<v1::Participant>) -> Result<Who, Status> {
+    let participant = participant.ok_or_else(|| Status::invalid_argument("participant is missing"))?;
+    Ok(Who { channel: participant.channel_id, user: participant.user_id, session: participant.session_id })
+}
+
+fn permitted(permissions: Option<v1::VoicePermissions>) -> Result<Permissions, Status> {
+    let given = permissions.ok_or_else(|| Status::invalid_argument("permissions are missing"))?;
+    Ok(Permissions { speak: given.speak, listen: given.listen, priority: given.priority })
+}
+
+fn refused(error: AdmitError) -> Status {
+    let text = error.to_string();
+    match error {
+        AdmitError::Refused(Refused::Invalid) => Status::invalid_argument(text),
+        AdmitError::Refused(Refused::RoomFull | Refused::ServerFull) => Status::resource_exhausted(text),
+        AdmitError::Refused(Refused::Draining) => Status::unavailable(text),
+        AdmitError::Token(_) => Status::internal(text),
+    }
+}

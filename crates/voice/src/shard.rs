@@ -1,0 +1,215 @@
+//! A shard: a thread with a socket of its own, on which the engine runs.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clarion_observability::metric::VoiceMetrics;
+use clarion_runtime::Host;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::engine::{Command, Engine, Event, Patience, TICK};
+use crate::secure::Identity;
+
+/// What may wait for a shard; those who tell it more wait.
+const COMMANDS: usize = 1_024;
+/// Datagrams of one turn. Then what comes of them is sent.
+const TURN: usize = 64;
+/// Longer than any datagram of media.
+const DATAGRAM: usize = 2_048;
+/// What the kernel keeps for a socket while its thread does something else.
+const BUFFER: usize = 4 << 20;
+/// Events that wait for their reader. Beyond it, those that only say how it was are left out.
+const EVENTS: usize = 16_384;
+/// Over what the share of time at work is taken.
+const BUSY_OVER: Duration = Duration::from_secs(1);
+
+/// A shard as others see it.
+#[derive(Clone)]
+pub(crate) struct Shard {
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Where clients reach it, the best first.
+    pub(crate) candidates: Arc<[SocketAddr]>,
+    load: Arc<Load>,
+}
+
+#[derive(Default)]
+struct Load {
+    /// Bits of the share of time at work.
+    busy: AtomicU64,
+    connected: AtomicU64,
+    rooms: AtomicU64,
+}
+
+/// A shard that is bound and does nothing yet.
+pub(crate) struct Bound {
+    socket: std::net::UdpSocket,
+    candidates: Arc<[SocketAddr]>,
+}
+
+impl Bound {
+    /// Binds the socket. `advertise` are the addresses that clients are told; without any, the one bound.
+    pub(crate) fn new(at: SocketAddr, advertise: &[IpAddr]) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(at)?;
+        socket.set_nonblocking(true)?;
+        // Only what a burst needs: without it more is lost under load.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER);
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER);
+        let bound = socket.local_addr()?;
+        let told = advertise.iter().map(|ip| SocketAddr::new(*ip, bound.port()));
+        let candidates: Arc<[SocketAddr]> = if advertise.is_empty() { Arc::new([bound]) } else { told.collect() };
+        Ok(Self { socket, candidates })
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(
+        self,
+        index: usize,
+        host: &Host,
+        identity: Arc<Identity>,
+        metrics: VoiceMetrics,
+        patience: Patience,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<(Shard, std::thread::JoinHandle<()>)> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let load = Arc::new(Load::default());
+        let shard = Shard { commands, candidates: self.candidates.clone(), load: load.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let host = host.clone();
+        let socket = self.socket;
+        let engine = Engine::new(Instant::now(), identity, metrics.clone(), patience);
+        let thread = std::thread::Builder::new()
+            .name(format!("voice-{index}"))
+            .spawn(move || {
+                host.telemetry().adopt_thread();
+                host.guard("voice shard", || {
+                    let _runtime = runtime.enter();
+                    match UdpSocket::from_std(socket) {
+                        Ok(socket) => runtime.block_on(Worker { engine, socket, metrics, load, events }.run(inbox)),
+                        Err(_) => host.fail(),
+                    }
+                });
+            })
+            .context("cannot start a thread")?;
+        Ok((shard, thread))
+    }
+}
+
+impl Shard {
+    /// The share of its time that it is at work.
+    pub(crate) fn busy(&self) -> f64 {
+        f64::from_bits(self.load.busy.load(Ordering::Relaxed))
+    }
+
+    /// Participants connected, and rooms with somebody in them.
+    pub(crate) fn population(&self) -> (u64, u64) {
+        (self.load.connected.load(Ordering::Relaxed), self.load.rooms.load(Ordering::Relaxed))
+    }
+}
+
+struct Worker {
+    engine: Engine,
+    socket: UdpSocket,
+    metrics: VoiceMetrics,
+    load: Arc<Load>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Worker {
+    /// Until nobody can tell it anything any more.
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut buffer = vec![0; DATAGRAM];
+        let (mut since, mut worked) = (Instant::now(), Duration::ZERO);
+        loop {
+            let mut received = false;
+            // In this order, so that no flood of datagrams keeps the clock or the commands out.
+            let began = tokio::select! {
+                biased;
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    self.engine.tick(now);
+                    self.publish();
+                    now
+                }
+                command = inbox.recv() => {
+                    let now = Instant::now();
+                    let Some(command) = command else { break };
+                    self.engine.command(now, command);
+                    now
+                }
+                ready = self.socket.readable() => {
+                    let now = Instant::now();
+                    received = ready.is_ok() && self.receive(now, &mut buffer);
+                    now
+                }
+            };
+            self.send();
+            self.tell();
+            let now = Instant::now();
+            worked += now.saturating_duration_since(began);
+            if received {
+                self.metrics.forward_latency.record_duration(now.saturating_duration_since(began));
+            }
+            let over = now.saturating_duration_since(since);
+            if over >= BUSY_OVER {
+                let busy = (worked.as_secs_f64() / over.as_secs_f64()).min(1.0);
+                self.load.busy.store(busy.to_bits(), Ordering::Relaxed);
+                (since, worked) = (now, Duration::ZERO);
+            }
+        }
+        self.send();
+        self.tell();
+    }
+
+    fn receive(&mut self, now: Instant, buffer: &mut [u8]) -> bool {
+        for n in 0..TURN {
+            match self.socket.try_recv_from(buffer) {
+                Ok((length, from)) => self.engine.datagram(now, from, &buffer[..length]),
+                // Nothing more, or the word of a client that is not there any more, which its silence tells as well.
+                Err(_) => return n > 0,
+            }
+        }
+        true
+    }
+
+    /// What the kernel has no room for is lost, as on any way.
+    fn send(&mut self) {
+        let mut unsent = 0;
+        for (to, datagram) in self.engine.outgoing().drain(..) {
+            if self.socket.try_send_to(&datagram, to).is_err() {
+                unsent += 1;
+            }
+        }
+        self.engine.unsent(unsent);
+    }
+
+    fn tell(&mut self) {
+        let waiting = self.engine.events();
+        if waiting.len() > EVENTS {
+            waiting.retain(|event| matches!(event, Event::Gone { .. } | Event::Connected { .. }));
+        }
+        while let Some(event) = waiting.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    waiting.push_front(event);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let (connected, rooms) = self.engine.population();
+        self.load.connected.store(connected as u64, Ordering::Relaxed);
+        self.load.rooms.store(rooms as u64, Ordering::Relaxed);
+    }
+}
