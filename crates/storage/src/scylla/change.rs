@@ -101,6 +101,8 @@ fn of(stored: &Stored, row: Row<'_>) -> Vec<Change> {
         Row::DeleteRole(id) => delete(guild::ROLE, id.0),
         Row::PutMember(member) => put(guild::MEMBER, member.user.id.0, v1::Member::from(member).encode_to_vec()),
         Row::DeleteMember(id) => delete(guild::MEMBER, id.0),
+        Row::PutBan(ban) => put(guild::BAN, ban.user.id.0, v1::Ban::from(ban).encode_to_vec()),
+        Row::DeleteBan(id) => delete(guild::BAN, id.0),
         Row::PutUser(of) => state(user::USER, &[], Some(v1::User::from(of).encode_to_vec())),
         Row::PutToken(hash, record) => {
             state(user::TOKEN, &hash.0, Some(v1::TokenRecord::from((hash, record)).encode_to_vec()))

@@ -59,6 +59,7 @@ pub(super) mod guild {
     pub(in super::super) const CHANNEL: i8 = 3;
     pub(in super::super) const LAST_MESSAGE: i8 = 4;
     pub(in super::super) const MEMBER: i8 = 5;
+    pub(in super::super) const BAN: i8 = 6;
 }
 
 /// The parts of an account.

@@ -1,11 +1,10 @@
 //! Guilds, accounts and routes, put together from their rows.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use clarion_model::guild::{Channel, GuildState, Member, Role};
+use clarion_model::guild::{Ban, Channel, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::Key;
 use clarion_model::user::{ReadState, TokenHash, TokenRecord, UserState};
@@ -74,8 +73,8 @@ async fn parts(
 fn of_guild(state: &mut Option<GuildState>, part: i8, sub: &[u8], body: &[u8]) -> Result<(), ReadError> {
     if part == guild::GUILD {
         let guild = value::<v1::Guild, _>(TABLE, body)?;
-        let (roles, channels, members) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        *state = Some(GuildState { guild, roles, channels, members, version: 0 });
+        let (roles, channels, members, bans) = Default::default();
+        *state = Some(GuildState { guild, roles, channels, members, bans, version: 0 });
         return Ok(());
     }
     // Without its first part there is no guild.
@@ -100,6 +99,9 @@ fn of_guild(state: &mut Option<GuildState>, part: i8, sub: &[u8], body: &[u8]) -
             // A role that was deleted is still in the rows of those who had it.
             member.roles.retain(|role| state.roles.contains_key(role));
             state.members.insert(UserId(number(sub)?), Arc::new(member));
+        }
+        guild::BAN => {
+            state.bans.insert(UserId(number(sub)?), value::<v1::Ban, Ban>(TABLE, body)?);
         }
         other => return Err(ReadError::Damaged(format!("{TABLE}: part {other} of a guild"))),
     }
