@@ -38,6 +38,8 @@ struct Serve {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Checks the machine and the store, a line each; the exit code says whether one of them failed
+    Doctor,
     /// Bring the keyspace of a ScyllaDB store to this program's version of the schema, or make it
     Migrate,
     /// Issue or revoke tokens of a running Clarion
@@ -103,6 +105,7 @@ pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Doctor => doctor::run(&serve.config()?).await,
             Command::Migrate => migrate(&serve.config()?).await,
             Command::Token(command) => command.run(&serve).await,
             Command::Load { options, admin } => {

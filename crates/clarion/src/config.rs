@@ -100,7 +100,7 @@ impl Default for Config {
 
 impl Config {
     /// Reads the settings: defaults, file, the names that every operator knows (`LOG_LEVEL`,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`), Clarion's own names in the environment, command line; each over
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`, `DB_POOL_SIZE`, `CIRCUIT_BREAKER_ENABLED`), Clarion's own names in the environment, command line; each over
     /// the last.
     pub fn read(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
         let mut known = Vec::new();
@@ -113,6 +113,8 @@ impl Config {
         if let Some(port) = env("PROMETHEUS_PORT") {
             known.push(("admin.listen", format!("{}:{port}", Ipv4Addr::LOCALHOST)));
         }
+        known.extend(env("DB_POOL_SIZE").map(|size| ("storage.scylla.connections", size)));
+        known.extend(env("CIRCUIT_BREAKER_ENABLED").map(|on| ("storage.scylla.circuit_breaker", on)));
         let mut config: Self = load(file, &known, overrides)?;
         if config.storage.embedded.path == Self::default().storage.embedded.path {
             config.storage.embedded.path = config.data.join("store");

@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 mod config;
 pub mod demo;
+mod doctor;
 pub mod load;
 pub mod monitor;
 mod start;

@@ -29,6 +29,8 @@ where
         figment = figment.merge(Toml::file_exact(path));
     }
     for (key, value) in known {
+        // As what Clarion's own names have: a number or a truth value where it reads like one.
+        let Ok(value) = value.parse::<figment::value::Value>();
         figment = figment.merge(Serialized::default(key, value));
     }
     // Names with a section, and those of settings without one: what else begins with CLARION_ is not a setting.

@@ -11,11 +11,13 @@ mod client;
 mod config;
 mod handle;
 mod holder;
+mod inspect;
 mod keys;
 mod line;
 mod messages;
 mod migrate;
 mod news;
+mod places;
 mod record;
 mod schema;
 mod slots;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use clarion_observability::{Fields, Telemetry, log};
 
 pub use config::{Config, Strategy};
+pub use inspect::{Answer, Inspection, Node, inspect};
 pub use migrate::{Migrated, migrate};
 
 use client::Client;

@@ -20,7 +20,7 @@ use clarion_model::event::GuildEvent;
 use clarion_model::id::{ChannelId, MessageId};
 use clarion_model::message::Anchor;
 use clarion_observability::capture::Capture;
-use clarion_storage::scylla::{Config, Migrated, Scylla, migrate};
+use clarion_storage::scylla::{Config, Migrated, Scylla, inspect, migrate};
 use clarion_storage::{OpenError, conformance};
 use keyspace::{Keyspace, Writer, create, telemetry};
 
@@ -63,6 +63,21 @@ async fn a_keyspace_is_migrated_once() {
     for refused in [migrate(config).await.map(|_| ()), Scylla::open(config, &telemetry()).await.map(|_| ())] {
         assert!(matches!(refused, Err(OpenError::Schema { found: 99, known: 1, .. })), "{refused:?}");
     }
+    keyspace.drop().await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_inspected_node_by_node() {
+    let Some(keyspace) = Keyspace::new("inspect").await else { return };
+    let seen = inspect(&keyspace.config).await.unwrap();
+    assert_eq!((seen.schema, seen.known, seen.replication), (1, 1, Some(1)));
+    assert_eq!(seen.nodes.len(), 1);
+    let answer = seen.nodes[0].answer.clone().unwrap();
+    assert_eq!(answer.commit_log.as_deref(), Some("batch"));
+    assert!(answer.ahead_ms.abs() < 5_000, "one machine has one clock: {answer:?}");
+    let nowhere = Config { keyspace: format!("{}_not", keyspace.config.keyspace), ..keyspace.config.clone() };
+    let seen = inspect(&nowhere).await.unwrap();
+    assert_eq!((seen.schema, seen.replication), (0, None));
     keyspace.drop().await;
 }
 

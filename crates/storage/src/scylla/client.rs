@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clarion_observability::log::{self, Fields};
-use clarion_observability::metric::{Label, Operation, PoolMetrics, QueryError, StorageMetrics};
+use clarion_observability::metric::{CircuitTarget, Label, Operation, PoolMetrics, QueryError, StorageMetrics};
 use clarion_observability::{Instrument, Telemetry, span};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
-use scylla::response::query_result::QueryResult;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::bound::BoundStatement;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Config;
+use super::places::Places;
 use super::statement::{Statement, Statements};
+use super::{Config, place};
+use crate::Circuit;
 use crate::error::{CommitError, ReadError};
 
 /// A request that takes longer is counted.
@@ -38,7 +39,8 @@ pub(super) struct Client {
     pub(super) config: Config,
     pub(super) metrics: StorageMetrics,
     pool: PoolMetrics,
-    places: Semaphore,
+    places: Places,
+    circuit: Circuit,
     budget: Budget,
 }
 
@@ -53,6 +55,9 @@ pub(super) struct Fault {
 /// work.
 struct Budget(AtomicU32);
 
+/// What a request answered: rows, or that it was done.
+pub(super) struct Answer(Option<QueryRowsResult>);
+
 /// A statement with its values.
 pub(super) struct Request {
     bound: BoundStatement,
@@ -66,9 +71,10 @@ impl<R: for<'a, 'b> DeserializeRow<'a, 'b>> Row for R {}
 impl Client {
     pub(super) fn new(session: Session, statements: Statements, config: Config, telemetry: &Telemetry) -> Self {
         let pool = PoolMetrics::new(telemetry.meter());
-        let places = Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS));
+        let places = Places::new(config.in_flight, &pool);
         let metrics = StorageMetrics::new(telemetry.meter());
-        let client = Self { session, statements, config, metrics, pool, places, budget: Budget::new() };
+        let circuit = Circuit::new(config.circuit_breaker, CircuitTarget::Store, place(&config), telemetry);
+        let client = Self { session, statements, config, metrics, pool, places, circuit, budget: Budget::new() };
         client.measure_pool();
         client
     }
@@ -80,11 +86,10 @@ impl Client {
     }
 
     /// Sends a request once.
-    pub(super) async fn send(&self, request: &Request) -> Result<QueryResult, Fault> {
-        let _place = self.place().await?;
-        let started = Instant::now();
-        let result = self.session.execute_bound_unpaged(&request.bound).await;
-        self.ended(request.template, started, result)
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, Fault> {
+        let sent = self.session.execute_bound_unpaged(&request.bound);
+        let answer = self.ask(request.template, async { Ok((sent.await?, ())) }).await?;
+        Ok(answer.0)
     }
 
     /// Compares and sets several rows of a partition, all or none, once. Says whether they were set.
@@ -96,27 +101,17 @@ impl Client {
         let mut batch = Batch::new(BatchType::Unlogged);
         batch.set_consistency(Consistency::Quorum);
         rows.iter().for_each(|_| batch.append_statement(statement.prepared.clone()));
-        let _place = self.place().await?;
-        let started = Instant::now();
-        let result = self.session.batch(&batch, rows).await;
-        let result = self.ended(statement.template, started, result)?;
+        let sent = self.session.batch(&batch, rows);
+        let (answer, ()) = self.ask(statement.template, async { Ok((sent.await?, ())) }).await?;
         // The first column says it; what follows depends on the answer.
-        let rows = result.into_rows_result().map_err(|error| Fault::other(error.to_string()))?;
-        let row = rows.first_row::<scylla::value::Row>().map_err(|error| Fault::other(error.to_string()))?;
-        let set = row.columns.first().and_then(|column| column.as_ref()?.as_boolean());
+        let row = answer.0.and_then(|rows| rows.first_row::<scylla::value::Row>().ok());
+        let set = row.and_then(|row| row.columns.first()?.as_ref()?.as_boolean());
         set.ok_or_else(|| Fault::other("compare-and-set answered nothing".into()))
     }
 
     /// Asks for a page once.
-    async fn send_page(
-        &self,
-        request: &Request,
-        state: PagingState,
-    ) -> Result<(QueryResult, PagingStateResponse), Fault> {
-        let _place = self.place().await?;
-        let started = Instant::now();
-        let result = self.session.execute_bound_single_page(&request.bound, state).await;
-        self.ended(request.template, started, result)
+    async fn send_page(&self, request: &Request, state: PagingState) -> Result<(Answer, PagingStateResponse), Fault> {
+        self.ask(request.template, self.session.execute_bound_single_page(&request.bound, state)).await
     }
 
     /// The rows of a short answer.
@@ -125,9 +120,9 @@ impl Client {
         let mut left = READ_RETRIES;
         loop {
             match self.send(&request).await {
-                Ok(result) => {
+                Ok(answer) => {
                     self.budget.earn();
-                    return all_rows(result);
+                    return answer.all();
                 }
                 Err(fault) => self.may_ask_again(&mut left, fault).await?,
             }
@@ -148,7 +143,7 @@ impl Client {
         let request = request?;
         let (mut state, mut left) = (PagingState::start(), READ_RETRIES);
         loop {
-            let (result, next) = match self.send_page(&request, state.clone()).await {
+            let (answer, next) = match self.send_page(&request, state.clone()).await {
                 Ok(page) => page,
                 Err(fault) => {
                     self.may_ask_again(&mut left, fault).await?;
@@ -156,7 +151,7 @@ impl Client {
                 }
             };
             self.budget.earn();
-            for row in all_rows(result)? {
+            for row in answer.all()? {
                 if each(row)?.is_break() {
                     return Ok(());
                 }
@@ -195,33 +190,40 @@ impl Client {
         Ok(())
     }
 
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        let waiting = Instant::now();
-        let _queued = self.metrics.queries_queued.hold();
-        let place = self.places.acquire().await;
-        self.pool.wait.record_duration(waiting.elapsed());
-        place.map_err(|_| Fault { kind: QueryError::Unavailable, text: "the store is closed".into() })
-    }
-
-    fn ended<T>(
+    /// Makes a request once a place is free, unless the circuit is open; counts how it ends.
+    async fn ask<X>(
         &self,
         template: &'static str,
-        started: Instant,
-        result: Result<T, ExecutionError>,
-    ) -> Result<T, Fault> {
-        let took = started.elapsed();
+        request: impl Future<Output = Result<(QueryResult, X), ExecutionError>>,
+    ) -> Result<(Answer, X), Fault> {
+        let unavailable = |text: &str| Fault { kind: QueryError::Unavailable, text: text.into() };
+        let queued = self.metrics.queries_queued.hold();
+        let place = self.places.take(template, &self.pool).await;
+        drop(queued);
+        let _place = place.ok_or_else(|| unavailable("the store is closed"))?;
+        let admitted =
+            self.circuit.admit().ok_or_else(|| unavailable("the store does not answer, it is left alone"))?;
+        let started = Instant::now();
+        let result = request.await.map_err(Fault::from);
+        let answered = match &result {
+            Ok(_) => true,
+            Err(fault) => !matches!(fault.kind, QueryError::Timeout | QueryError::Unavailable | QueryError::Io),
+        };
+        self.circuit.ended(admitted, answered);
+        let result = result.and_then(|(result, rest)| Ok((Answer::of(result)?, rest)));
+        self.note_slow(template, started.elapsed(), result.as_ref().ok().map(|(answer, _)| answer.rows()));
+        result
+    }
+
+    fn note_slow(&self, template: &'static str, took: Duration, rows: Option<usize>) {
         if took > SLOWISH {
             self.pool.slow.increment(1);
-            self.measure_pool();
         }
         if took > SLOW {
             let duration_ms = Some(took.as_secs_f64() * 1e3);
-            log::QUERY_SLOW.emit(Fields { duration_ms, ..Fields::detail(template) });
+            let rows = rows.map_or_else(|| "failed".to_owned(), |rows| format!("{rows} rows"));
+            log::QUERY_SLOW.emit(Fields { duration_ms, ..Fields::detail(format!("{template} ({rows})")) });
         }
-        result.map_err(|error| {
-            self.measure_pool();
-            Fault::from(error)
-        })
     }
 
     /// What the driver tells of its connections.
@@ -229,6 +231,11 @@ impl Client {
         let nodes = self.session.get_cluster_state().get_nodes_info().len();
         self.pool.connections_max.set((nodes * self.config.connections) as f64);
         self.pool.connections_used.set(self.session.get_metrics().get_total_connections() as f64);
+        for (template, age) in self.places.overdue(Instant::now()) {
+            self.pool.leaks.increment(1);
+            let duration_ms = Some(age.as_secs_f64() * 1e3);
+            log::PLACE_HELD.emit(Fields { duration_ms, ..Fields::detail(template) });
+        }
     }
 
     // ── what a noun's handle does: a span, and a place in the metrics ──
@@ -285,12 +292,28 @@ impl Client {
     }
 }
 
-/// All rows of an answer, or of a page of one.
+impl Answer {
+    fn of(result: QueryResult) -> Result<Self, Fault> {
+        let rows = result.is_rows().then(|| result.into_rows_result()).transpose();
+        Ok(Self(rows.map_err(|error| Fault::other(error.to_string()))?))
+    }
+
+    fn rows(&self) -> usize {
+        self.0.as_ref().map_or(0, QueryRowsResult::rows_num)
+    }
+
+    /// All of its rows.
+    pub(super) fn all<R: Row>(&self) -> Result<Vec<R>, ReadError> {
+        let damaged = |error: &dyn std::fmt::Display| ReadError::Damaged(error.to_string());
+        let Some(rows) = &self.0 else { return Err(damaged(&"an answer without rows")) };
+        let rows = rows.rows::<R>().map_err(|error| damaged(&error))?;
+        rows.map(|row| row.map_err(|error| damaged(&error))).collect()
+    }
+}
+
+/// All rows of an answer that was got without a client.
 pub(super) fn all_rows<R: Row>(result: QueryResult) -> Result<Vec<R>, ReadError> {
-    let damaged = |error: &dyn std::fmt::Display| ReadError::Damaged(error.to_string());
-    let result = result.into_rows_result().map_err(|error| damaged(&error))?;
-    let rows = result.rows::<R>().map_err(|error| damaged(&error))?;
-    rows.map(|row| row.map_err(|error| damaged(&error))).collect()
+    Answer::of(result)?.all()
 }
 
 impl Budget {

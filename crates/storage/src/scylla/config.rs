@@ -20,10 +20,12 @@ pub struct Config {
     pub user: Option<String>,
     /// The password to log in with.
     pub password: Option<String>,
-    /// Connections to each node.
+    /// Connections to each node; `DB_POOL_SIZE`.
     pub connections: usize,
     /// Requests on their way at a time; who comes after them waits for a place.
     pub in_flight: usize,
+    /// Whether a cluster that does not answer is left alone for moments; `CIRCUIT_BREAKER_ENABLED`.
+    pub circuit_breaker: bool,
     /// How long a connection may take to be made, in milliseconds.
     pub connect_timeout_ms: u64,
     /// How long a request may take, in milliseconds.
@@ -61,6 +63,7 @@ impl Default for Config {
             password: None,
             connections: 2,
             in_flight: 1_024,
+            circuit_breaker: true,
             connect_timeout_ms: 5_000,
             request_timeout_ms: 2_000,
             write_deadline_ms: 10_000,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clarion_model::key::{Epoch, Slot};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::client::{Client, Fault, all_rows};
+use super::client::{Client, Fault};
 use super::schema;
 use crate::SlotRecord;
 use crate::error::{CommitError, ReadError};
@@ -83,7 +83,7 @@ async fn try_raise(
 ) -> Result<Option<Vec<(Slot, Epoch)>>, Fault> {
     // What others have begun may not show here; then a condition below does not hold.
     let read = client.send(&client.bind(&client.statements.slots, &(part,))?).await?;
-    let read = all_rows::<Record>(read).map_err(|error| Fault::other(error.to_string()))?;
+    let read = read.all::<Record>().map_err(|error| Fault::other(error.to_string()))?;
     let before: BTreeMap<i32, Option<i64>> = read.into_iter().map(|(slot, epoch, _)| (slot, epoch)).collect();
     let mut raised = Vec::with_capacity(slots.len());
     let mut rows = Vec::with_capacity(slots.len());

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::{ChannelId, MessageId};
 use clarion_model::message::Anchor;
+use clarion_observability::capture::Capture;
 use clarion_storage::scylla::{Config, Scylla};
 use clarion_storage::{CommitError, conformance};
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use crate::keyspace::{AUTHOR, Keyspace, Writer, nonce, telemetry};
@@ -85,6 +87,49 @@ async fn an_unknown_outcome_gives_the_slot_up() {
     assert_eq!(stores.messages.get(PLACE, id(3)).await, Ok(None));
     next.say(PLACE, id(4)).await.unwrap();
     drop(store);
+    keyspace.drop().await;
+}
+
+/// While no answer comes the circuit is open: requests end at once. It closes when there are answers again, and with the
+/// switch off it is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_does_not_answer_is_left_alone() {
+    let Some(keyspace) = Keyspace::new("circuit").await else { return };
+    let proxy = Proxy::to(keyspace.config.hosts[0].clone()).await;
+    let config = Config { hosts: vec![proxy.address.clone()], request_timeout_ms: 1_000, ..keyspace.config.clone() };
+    for circuit_breaker in [true, false] {
+        let capture = Capture::new().unwrap();
+        let telemetry = capture.process().service("storage-test", "0");
+        let value = |name: &str| -> f64 {
+            let metrics = telemetry.process().render_metrics();
+            let line = metrics.lines().find(|line| line.starts_with(name) && line.contains("store")).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        let store = Scylla::open(&Config { circuit_breaker, ..config.clone() }, &telemetry).await.unwrap();
+        let stores = store.stores();
+        let read = async || stores.messages.get(PLACE, id(1)).await;
+        read().await.unwrap();
+        assert_eq!(value("circuit_open{"), 0.0);
+        proxy.silent(true);
+        assert!(join_all((0..40).map(|_| read())).await.iter().all(Result::is_err));
+        assert_eq!(value("circuit_open{"), f64::from(u8::from(circuit_breaker)));
+        assert_eq!(value("circuit_opened_total{"), f64::from(u8::from(circuit_breaker)));
+        if circuit_breaker {
+            // One of them may be the one that tries.
+            let begun = Instant::now();
+            let _ = tokio::join!(read(), read());
+            let first = tokio::time::timeout(Duration::from_millis(900), read()).await;
+            assert!(matches!(first, Ok(Err(_))) && begun.elapsed() < Duration::from_secs(5), "{first:?}");
+            assert!(value("circuit_refused_total{") >= 1.0);
+        }
+        proxy.silent(false);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while read().await.is_err() {
+            assert!(Instant::now() < deadline, "it does not go on");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(value("circuit_open{"), 0.0);
+    }
     keyspace.drop().await;
 }
 
