@@ -39,10 +39,10 @@ const PAGE: File = File { path: "/", body: include_bytes!("../web/index.html") }
 const FILES: &[File] = files! {
     "api.js" "backoff.js" "dom.js" "gateway.js" "history.js" "icon.svg" "ids.js" "main.js" "markdown.js"
     "mentions.js" "outbox.js" "reading.js" "session.js" "state/guilds.js" "state/permissions.js" "state/reads.js"
-    "state/reduce.js" "state/rows.js" "state/timeline.js" "storage.js" "store.js" "style/base.css"
-    "style/layout.css" "style/messages.css" "style/pieces.css" "theme.js" "time.js" "views/act.js"
+    "state/reduce.js" "state/rows.js" "state/search.js" "state/timeline.js" "storage.js" "store.js" "style/base.css"
+    "style/layout.css" "style/messages.css" "style/pieces.css" "style/search.css" "theme.js" "time.js" "views/act.js"
     "views/channels.js" "views/composer.js" "views/dialog.js" "views/editor.js" "views/link.js" "views/markup.js"
-    "views/members.js" "views/message.js" "views/picker.js" "views/pieces.js" "views/popup.js" "views/signin.js"
+    "views/members.js" "views/message.js" "views/picker.js" "views/pieces.js" "views/popup.js" "views/search.js" "views/signin.js"
     "views/theme.js" "views/timeline.js" "views/welcome.js" "views/workspace.js"
 };
 

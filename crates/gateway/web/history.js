@@ -2,6 +2,7 @@
 
 import { isAfter } from './ids.js';
 import { timelineOf } from './state/reduce.js';
+import { newest } from './state/timeline.js';
 
 const PAGE = 50;
 /** The API's largest page. */
@@ -36,10 +37,44 @@ export class History {
     store.dispatch({ type: 'loading', channel, what });
     try {
       const { data } = await this.api.get(`/channels/${channel}/messages${query}`);
+      // Somebody went elsewhere meanwhile.
+      if (timelineOf(store.state, channel).loading !== what) return;
       store.dispatch({ type: 'page', channel, messages: data, full: data.length === PAGE });
     } catch (error) {
       store.dispatch({ type: 'load-failed', channel, error: error.message });
     }
+  }
+
+  /** Loads what is around a message, unless it is there. */
+  async around(channel, id) {
+    if (timelineOf(this.store.state, channel).messages.some(message => message.id === id)) return;
+    const { data } = await this.api.get(`/channels/${channel}/messages?around=${id}&limit=${PAGE}`);
+    const end = data.filter(message => isAfter(message.id, id)).length < PAGE / 2 - 1;
+    this.store.dispatch({ type: 'around', channel, messages: data, end });
+    await this.refresh(channel);
+  }
+
+  /** Loads the page after the end of what is around an old message. */
+  async newer(channel) {
+    const { store } = this;
+    const now = timelineOf(store.state, channel);
+    if (!now.detached || now.loading || now.error) return;
+    store.dispatch({ type: 'loading', channel, what: 'newer' });
+    try {
+      const { data } = await this.api.get(`/channels/${channel}/messages?limit=${PAGE}&after=${newest(now) ?? '0'}`);
+      if (timelineOf(store.state, channel).loading !== 'newer') return;
+      store.dispatch({ type: 'further', channel, messages: data, end: data.length < PAGE });
+      await this.refresh(channel);
+    } catch (error) {
+      store.dispatch({ type: 'load-failed', channel, error: error.message });
+    }
+  }
+
+  /** From an old message back to the newest ones. */
+  async attach(channel) {
+    if (!timelineOf(this.store.state, channel).detached) return;
+    this.store.dispatch({ type: 'forget', channel });
+    await this.open(channel);
   }
 
   /** After a new session: fills every gap, the open channel's first. After a resumed one there is none. */

@@ -122,8 +122,20 @@ export class Session {
     this.history.refresh(channel);
   }
 
+  /** Goes to a message in its place. */
+  async jump(channel, id) {
+    const { store } = this;
+    if (!channelOf(store.state, channel)) return;
+    if (store.state.channel !== channel) {
+      store.dispatch({ type: 'open', channel });
+      history.replaceState(null, '', `#/c/${channel}`);
+    }
+    await this.history.around(channel, id);
+  }
+
   send(channel, text) {
     const { state } = this.store;
+    this.history.attach(channel);
     const reply = timelineOf(state, channel).messages.find(message => message.id === state.replies[channel]) ?? null;
     this.store.dispatch({ type: 'reply', channel, id: null });
     this.outbox.send(channel, encode(text, guildOf(state, channel)), reply);

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Browser } from './chromium.mjs'
+import { checkSearch } from './search.mjs'
 import { admin, demo, disturb, network, person } from './stage.mjs'
 
 const ALL_WITHIN = 420_000
@@ -360,6 +361,8 @@ await check('history comes as one scrolls up, and stays where one reads', async 
   await one.click('.jump')
   await one.wait(`(() => { const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 80 })()`, 'the end')
 })
+
+await checkSearch({ check, one, echo, general, random, run })
 
 await check('everything goes by keyboard', async () => {
   const page = await open()

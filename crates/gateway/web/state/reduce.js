@@ -59,7 +59,9 @@ export function reduce(state, action) {
     case 'page': return page(state, action);
     case 'missed': return onLoaded(state, action.channel, now => timeline.merge(now, action.messages));
     case 'newest': return onLoaded(state, action.channel, now => ({ ...timeline.reconcile(now, action.messages), gapAfter: null }));
-    case 'forget': return onTimeline(state, action.channel, now => ({ ...timeline.empty(), pending: now.pending }));
+    case 'forget': return onTimeline(state, action.channel, timeline.forget);
+    case 'around': return onTimeline(state, action.channel, now => timeline.around(now, action.messages, action.end));
+    case 'further': return onTimeline(state, action.channel, now => timeline.further(now, action.messages, action.end));
     case 'divide': return onTimeline(state, action.channel, now => ({ ...now, divider: action.after }));
     case 'pend': return onTimeline(state, action.channel, now => ({ ...timeline.pend(now, action.entry), divider: null }));
     case 'pending': return onTimeline(state, action.channel, now => timeline.revisePending(now, action.nonce, action.change));
@@ -119,7 +121,7 @@ function onGuild(state, type, d) {
 
 function open(state, channel) {
   let next = { ...state, channel, editing: null };
-  if (state.channel && state.channel !== channel) next = onLoaded(next, state.channel, now => timeline.trim({ ...now, divider: null }));
+  if (state.channel && state.channel !== channel) next = onLoaded(next, state.channel, now => (now.detached ? timeline.forget(now) : timeline.trim({ ...now, divider: null })));
   const read = state.reads[channel];
   return onTimeline(next, channel, now => ({ ...now, divider: read?.unread ? read.last_read_id ?? '0' : null }));
 }
@@ -139,7 +141,7 @@ function messageCreate(state, d) {
     next = { ...state, lasts, reads: reads.count(state.reads, d, state.me?.id, roles) };
   }
   next = typing(next, d.channel_id, d.author.id, 0);
-  return state.timelines[d.channel_id]?.loaded
+  return state.timelines[d.channel_id]?.loaded && !state.timelines[d.channel_id].detached
     ? onTimeline(next, d.channel_id, now => timeline.merge(now, [d]))
     : onTimeline(next, d.channel_id, now => (d.nonce == null ? now : timeline.dropPending(now, String(d.nonce))));
 }

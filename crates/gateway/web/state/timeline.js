@@ -10,11 +10,13 @@ const GONE = 200;
 
 /**
  * `messages` rise by id. `start`: they reach back to the first one. `gapAfter`: after this id some may be missing, until
- * they have been fetched. `divider`: what follows this id was not read when the channel was opened. `pending`: own
+ * they have been fetched. `detached`: they end before the newest one, because an old one was gone to; what happens live is
+ * not taken until they reach the end again. `divider`: what follows this id was not read when the channel was opened. `pending`: own
  * messages without a number, `{nonce, content, at, reply, state: 'sending' | 'waiting' | 'failed', reason}`.
  */
 export const empty = () => ({
   messages: [], pending: [], gone: [], loaded: false, start: false, loading: null, error: null, gapAfter: null, divider: null,
+  detached: false,
 });
 
 /** The id of the last message that has one. */
@@ -108,11 +110,27 @@ export function dropPending(timeline, nonce) {
 
 /** Live events may have been missed: what comes after the last message must be fetched. The first such mark stays. */
 export function suspect(timeline) {
-  return timeline.loaded && !timeline.gapAfter ? { ...timeline, gapAfter: newest(timeline) ?? '0' } : timeline;
+  return timeline.loaded && !timeline.gapAfter && !timeline.detached ? { ...timeline, gapAfter: newest(timeline) ?? '0' } : timeline;
 }
 
 /** Keeps the end of a long timeline. */
 export function trim(timeline, kept = KEPT) {
   if (timeline.messages.length <= kept) return timeline;
   return { ...timeline, messages: timeline.messages.slice(-kept), start: false };
+}
+
+/** Only what is on its way stays. */
+export const forget = timeline => ({ ...empty(), pending: timeline.pending });
+
+/** The messages around an old one take the place of what was there; `end`: they reach the newest that there was. */
+export function around(timeline, messages, end) {
+  const run = merge({ ...forget(timeline), gone: timeline.gone, loaded: true }, messages);
+  return end ? { ...run, gapAfter: newest(run) ?? '0' } : { ...run, detached: true };
+}
+
+/** The page after the end of such a run. */
+export function further(timeline, messages, end) {
+  if (!timeline.detached) return timeline;
+  const run = { ...merge(timeline, messages), loading: null, error: null };
+  return end ? { ...run, detached: false, gapAfter: newest(run) ?? '0' } : run;
 }

@@ -30,7 +30,7 @@ export function confirm({ title, text, detail, action }) {
 
 const KEYS = [
   ['Everywhere', [
-    ['Ctrl K', 'Go to a channel'], ['Alt ↑ / Alt ↓', 'Previous or next channel'], ['Alt Shift ↓', 'Next channel with unread messages'],
+    ['Ctrl K', 'Go to a channel'], ['Ctrl Shift F', 'Search messages'], ['Alt ↑ / Alt ↓', 'Previous or next channel'], ['Alt Shift ↓', 'Next channel with unread messages'],
     ['Esc', 'Go to the newest message, mark as read'], ['Ctrl /  or  ?', 'This list'],
   ]],
   ['Writing', [

@@ -24,6 +24,8 @@ export function createTimeline({ store, session, act }) {
   const bar = createBar(act);
   let shown = null;
   let atEnd = true;
+  /** On the way to a message: what is above and below it comes later. */
+  let settling = false;
 
   const isAttending = () => atEnd && document.visibilityState === 'visible' && document.hasFocus();
 
@@ -31,14 +33,15 @@ export function createTimeline({ store, session, act }) {
   const look = () => {
     const { state } = store;
     const now = timelineOf(state, state.channel);
-    if (shown === state.channel && now.loaded && !now.gapAfter && isAttending()) session.reading.seen(state.channel);
-    jump.hidden = atEnd || !now.loaded;
+    if (shown === state.channel && now.loaded && !now.gapAfter && !now.detached && isAttending()) session.reading.seen(state.channel);
+    jump.hidden = (atEnd && !now.detached) || !now.loaded;
     const { unread } = state.reads[state.channel] ?? nothing;
     jumpText.textContent = unread > 0 ? `${unread} new ${unread === 1 ? 'message' : 'messages'}` : 'Newest messages';
   };
 
   const toEnd = smooth => {
     atEnd = true;
+    if (shown && timelineOf(store.state, shown).detached) session.history.attach(shown);
     const calm = !smooth || matchMedia('(prefers-reduced-motion: reduce)').matches || scroller.scrollHeight - scroller.scrollTop > 6_000;
     scroller.scrollTo({ top: scroller.scrollHeight, behavior: calm ? 'instant' : 'smooth' });
     look();
@@ -54,7 +57,26 @@ export function createTimeline({ store, session, act }) {
   };
 
   const older = () => {
-    if (scroller.scrollTop < NEAR_BEGIN && shown) session.history.older(shown);
+    if (!shown || settling) return;
+    if (scroller.scrollTop < NEAR_BEGIN) session.history.older(shown);
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_BEGIN) session.history.newer(shown);
+  };
+
+  /** Goes to a message, wherever it is. */
+  const goTo = async (channel, id) => {
+    settling = true;
+    try {
+      await session.jump(channel, id);
+      // Its row is made once the store has told of it.
+      await new Promise(done => requestAnimationFrame(done));
+      atEnd = false;
+      toMessage(id);
+      measure();
+    } finally {
+      settling = false;
+    }
+    older();
+    look();
   };
 
   const show = (channel, timeline, me, members, roles, editing) => {
@@ -84,10 +106,10 @@ export function createTimeline({ store, session, act }) {
     list.setAttribute('aria-busy', String(Boolean(timeline.loading)));
     shown = channel;
     if (isOther || (wasEmpty && timeline.loaded)) arrive(timeline);
-    else if (anchor) {
+    else if (settling) { /* The message decides where it stands. */ } else if (anchor) {
       const row = anchor.isConnected ? anchor : list.querySelector(`[data-id="${anchor.dataset.id}"]`);
       if (row) scroller.scrollTop += row.getBoundingClientRect().top - top;
-    } else if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+    } else if (atEnd && !timeline.detached) scroller.scrollTop = scroller.scrollHeight;
     look();
     older();
   };
@@ -116,7 +138,7 @@ export function createTimeline({ store, session, act }) {
     older();
     look();
   }, { passive: true });
-  new ResizeObserver(() => { if (atEnd) scroller.scrollTop = scroller.scrollHeight; }).observe(scroller);
+  new ResizeObserver(() => { if (atEnd && !settling) scroller.scrollTop = scroller.scrollHeight; }).observe(scroller);
   for (const name of ['focus', 'blur']) window.addEventListener(name, look);
   document.addEventListener('visibilitychange', look);
 
@@ -157,5 +179,5 @@ export function createTimeline({ store, session, act }) {
     for (const name of ['focus', 'blur']) window.removeEventListener(name, look);
     document.removeEventListener('visibilitychange', look);
   };
-  return { element, scroller, toEnd, isAttending, close };
+  return { element, scroller, toEnd, goTo, isAttending, close };
 }

@@ -16,6 +16,7 @@ import { showHelp, showSwitcher } from './dialog.js';
 import { createLink } from './link.js';
 import { createMembers } from './members.js';
 import { createNotices } from './pieces.js';
+import { createSearch } from './search.js';
 import { createTimeline } from './timeline.js';
 
 /** Wider than this, the members stand beside the messages. */
@@ -35,6 +36,13 @@ export function showWorkspace(root, { store, session }) {
   const composer = createComposer(parts);
   const members = createMembers(parts);
   const link = createLink(parts);
+  const search = createSearch({
+    ...parts,
+    async jump(channel, id) {
+      if (!matchMedia('(min-width: 820px)').matches) search.hide();
+      await timeline.goTo(channel, id).catch(error => notice(`The message could not be shown: ${error.message}`, { kind: 'error' }));
+    },
+  });
   const said = h('div', { class: 'hidden', role: 'log', 'aria-live': 'polite' });
 
   const menuButton = iconButton('menu', 'Channels', () => drawer('channels'), { class: 'narrow', 'aria-expanded': 'false' });
@@ -51,10 +59,10 @@ export function showWorkspace(root, { store, session }) {
   const head = h('header', { class: 'head' }, menuButton, h('div', { class: 'head-text' }, name, topic),
     h('div', { class: 'head-tools' },
       h('button', { type: 'button', class: 'goto', onclick: () => showSwitcher(parts), title: 'Go to a channel' }, icon('search'), h('span', {}, 'Go to…'), h('kbd', {}, 'Ctrl K')),
-      peopleButton));
+      iconButton('find', 'Search messages', () => search.open(), { 'aria-keyshortcuts': 'Control+Shift+F' }), peopleButton));
   const frame = h('div', { class: 'frame', data: { drawer: '', members: recall('members', 'on') } },
     h('a', { class: 'skip', href: '#message', onclick: event => { event.preventDefault(); composer.field.focus(); } }, 'Skip to writing a message'),
-    channels.element, h('main', { class: 'main' }, head, link.element, timeline.element, composer.element), members.element,
+    channels.element, h('main', { class: 'main' }, head, link.element, timeline.element, composer.element), members.element, search.element,
     h('div', { class: 'shade', onclick: () => { frame.dataset.drawer = ''; } }), notices, said);
   root.replaceChildren(frame);
 
@@ -65,7 +73,7 @@ export function showWorkspace(root, { store, session }) {
     const guild = guildOf(state, at);
     const roles = guild?.members[state.me?.id]?.roles ?? [];
     const now = timelineOf(state, at);
-    if (at === state.channel && !timeline.isAttending() && now.divider === null && now.loaded) {
+    if (at === state.channel && !timeline.isAttending() && now.divider === null && now.loaded && !now.detached) {
       store.dispatch({ type: 'divide', channel: at, after: newest(timelineOf(before, at)) ?? '0' });
     }
     if (at !== state.channel && !isMentioned(message, state.me.id, roles)) return;
@@ -89,10 +97,11 @@ export function showWorkspace(root, { store, session }) {
     const typing = event.target.closest?.('input, textarea, select, dialog, .popup');
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() === 'k') showSwitcher(parts);
+    else if (command && event.shiftKey && event.key.toLowerCase() === 'f') search.open();
     else if ((command && event.key === '/') || (event.key === '?' && !typing)) showHelp();
     else if (event.altKey && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) step(event.key === 'ArrowUp' ? -1 : 1, event.shiftKey);
     else if (event.key === 'Escape' && !event.target.closest?.('dialog, .popup')) leave();
-    else if (event.key.length === 1 && !command && !event.altKey && !typing && !event.target.closest?.('.message, button, a')) {
+    else if (event.key.length === 1 && !command && !event.altKey && !typing && !event.target.closest?.('.message, button, a, .search')) {
       composer.field.focus();
       return;
     } else return;
@@ -133,7 +142,7 @@ export function showWorkspace(root, { store, session }) {
     }),
   ];
   return () => {
-    [...unwatch, channels.close, timeline.close, composer.close, members.close, link.close].forEach(stop => stop());
+    [...unwatch, channels.close, timeline.close, composer.close, members.close, link.close, search.close].forEach(stop => stop());
     document.removeEventListener('keydown', keys);
     window.removeEventListener('hashchange', follow);
     document.querySelectorAll('dialog, .popup').forEach(one => one.remove());

@@ -6,7 +6,7 @@
 //! or by itself.
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 /// Longer words are cut, in characters.
 const LONGEST: usize = 64;
@@ -57,11 +57,18 @@ pub fn tokens(text: &str) -> Vec<Token> {
 
 /// Calls `found` with every token, its place and its kind.
 pub(crate) fn each_token(text: &str, mut found: impl FnMut(&str, usize, TokenKind)) {
-    if text.is_ascii() {
-        return ascii(text, found);
-    }
-    let folded: String = fold(text);
     let mut position = 0;
+    // Nothing that is folded reaches over a space: most words need no tables, whatever stands beside them.
+    for chunk in text.split(|c: char| c.is_ascii_whitespace()) {
+        position = match chunk.is_ascii() {
+            true => ascii(chunk, position, &mut found),
+            false => folded(&fold(chunk), position, &mut found),
+        };
+    }
+}
+
+/// The tokens of a text that is folded; answers with the place of the next one.
+fn folded(folded: &str, mut position: usize, mut found: impl FnMut(&str, usize, TokenKind)) -> usize {
     let mut rest = folded.char_indices().peekable();
     while let Some((start, c)) = rest.next() {
         let class = class(c);
@@ -88,6 +95,7 @@ pub(crate) fn each_token(text: &str, mut found: impl FnMut(&str, usize, TokenKin
             Class::Dense => position = pairs(run, position, &mut found),
         }
     }
+    position
 }
 
 /// Whether a token is of a script without spaces, or a sign: what others that cut texts into words would cut otherwise.
@@ -103,15 +111,17 @@ pub(crate) fn characters(token: &str) -> Vec<&str> {
 }
 
 /// Most of what is said needs no tables.
-fn ascii(text: &str, mut found: impl FnMut(&str, usize, TokenKind)) {
-    let mut word = String::new();
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    for (position, raw) in words.enumerate() {
-        word.clear();
-        word.push_str(cut(raw));
-        word.make_ascii_lowercase();
-        found(&word, position, TokenKind::Word);
+fn ascii(text: &str, mut position: usize, mut found: impl FnMut(&str, usize, TokenKind)) -> usize {
+    for raw in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        let raw = &raw[..raw.len().min(LONGEST)];
+        if raw.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            found(&raw.to_ascii_lowercase(), position, TokenKind::Word);
+        } else {
+            found(raw, position, TokenKind::Word);
+        }
+        position += 1;
     }
+    position
 }
 
 fn pairs(run: &str, mut position: usize, found: &mut impl FnMut(&str, usize, TokenKind)) -> usize {
@@ -135,23 +145,37 @@ fn cut(word: &str) -> &str {
 
 /// Compatibility forms decomposed, accents left out, what remains composed again and in lower case.
 fn fold(text: &str) -> String {
-    let plain = text.nfkd().filter(|c| !is_accent(*c)).nfc();
     let mut folded = String::with_capacity(text.len());
-    for c in plain {
-        match c {
-            'ß' | 'ẞ' => folded.push_str("ss"),
-            'æ' | 'Æ' => folded.push_str("ae"),
-            'œ' | 'Œ' => folded.push_str("oe"),
-            'ø' | 'Ø' => folded.push('o'),
-            'đ' | 'Đ' | 'ð' | 'Ð' => folded.push('d'),
-            'ł' | 'Ł' => folded.push('l'),
-            'þ' | 'Þ' => folded.push_str("th"),
-            'ı' => folded.push('i'),
-            'ς' => folded.push('σ'),
-            c => folded.extend(c.to_lowercase().filter(|c| !is_accent(*c))),
+    // Of these, each stands for itself: without its accents nothing is left that would be composed again.
+    if text.chars().all(|c| matches!(c, '\0'..='\u{24f}' | '\u{400}'..='\u{4ff}' | '\u{4e00}'..='\u{9fff}')) {
+        for c in text.chars() {
+            match c {
+                '\0'..='\u{7f}' => folded.push(c.to_ascii_lowercase()),
+                '\u{4e00}'..='\u{9fff}' => folded.push(c),
+                _ => decompose_compatible(c, |c| lower(c, &mut folded)),
+            }
         }
+    } else {
+        text.nfkd().filter(|c| !is_accent(*c)).nfc().for_each(|c| lower(c, &mut folded));
     }
     folded
+}
+
+/// Puts a character in lower case, without accents and for people who type it otherwise.
+fn lower(c: char, folded: &mut String) {
+    match c {
+        'ß' | 'ẞ' => folded.push_str("ss"),
+        'æ' | 'Æ' => folded.push_str("ae"),
+        'œ' | 'Œ' => folded.push_str("oe"),
+        'ø' | 'Ø' => folded.push('o'),
+        'đ' | 'Đ' | 'ð' | 'Ð' => folded.push('d'),
+        'ł' | 'Ł' => folded.push('l'),
+        'þ' | 'Þ' => folded.push_str("th"),
+        'ı' => folded.push('i'),
+        'ς' => folded.push('σ'),
+        c if is_accent(c) => {}
+        c => folded.extend(c.to_lowercase().filter(|c| !is_accent(*c))),
+    }
 }
 
 /// Marks that people leave out when they look for something: European accents, Arabic and Hebrew vowels, joiners.
@@ -240,6 +264,19 @@ mod tests {
             let once = words(&text).join(" ");
             let folded = fold(&once);
             prop_assert_eq!(fold(&folded), folded);
+        }
+
+        #[test]
+        fn the_short_way_folds_the_same(text in "[\\u{20}-\\u{24f}\\u{400}-\\u{4ff}\\u{4e00}-\\u{4e40}]{0,40}") {
+            let mut long = String::new();
+            text.nfkd().filter(|c| !is_accent(*c)).nfc().for_each(|c| lower(c, &mut long));
+            prop_assert_eq!(fold(&text), long);
+        }
+
+        #[test]
+        fn words_are_the_same_whatever_stands_beside_them(a in "\\PC{0,20}", b in "\\PC{0,20}") {
+            let together = words(&format!("{a} {b}"));
+            prop_assert_eq!(together, [words(&a), words(&b)].concat());
         }
 
         #[test]
