@@ -255,7 +255,6 @@ async def three_who_speak_are_three(alone, http):
 
 async def one_section_both_ways(alone, http):
     """A client with one section of audio in both directions, as simple ones have."""
-    speaker = await Caller.join(alone, http, 12, 1, 600)
     simple = Caller()
     admitted = await alone.ask("admit", 12, 2)
     simple.peer.on("track", lambda track: simple.ears.append(Ear(track)))
@@ -266,6 +265,9 @@ async def one_section_both_ways(alone, http):
     async with http.post(admitted["url"], data=simple.peer.localDescription.sdp, headers=headers) as answer:
         assert answer.status == 201, f"{answer.status}: {await answer.text()}"
         await simple.peer.setRemoteDescription(RTCSessionDescription(await answer.text(), "answer"))
+    # It speaks first, so that the first slot is its own.
+    await until_told(alone, 12, [{"slot": 0, "user": 2, "speaking": True}])
+    speaker = await Caller.join(alone, http, 12, 1, 600)
     await until(lambda: near(simple.hears(), [600]) and near(speaker.hears(), [1_000]), "each hears the other")
     return [speaker, simple]
 
