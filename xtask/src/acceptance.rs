@@ -1,5 +1,5 @@
-//! Unmodified client libraries, at their published versions, and the web client in a browser, each against a server that
-//! was just started.
+//! Unmodified client libraries, at their published versions, a WebRTC library, and the web client in a browser, each against
+//! a server that was just started.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::run::{check, has, output, root, target};
+use crate::run::{check, command, has, output, root, target};
 
 /// How long a server may take to be ready, and a client to be through.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -100,6 +100,7 @@ pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
             Err(why) => missing.push(format!("{name}: {why:#}")),
         }
     }
+    voice_client(missing)?;
     web_client(&binary, missing)
 }
 
@@ -142,14 +143,14 @@ impl Client {
     }
 
     fn checks(&self, server: &Server) -> anyhow::Result<()> {
-        checks(self.name, &self.interpreter, &self.script, server)
+        checks(self.name, &self.interpreter, &self.script, &server.demo())
     }
 }
 
-/// Runs a script of checks against a server and shows what it says.
-fn checks(name: &str, interpreter: &Path, script: &Path, server: &Server) -> anyhow::Result<()> {
+/// Runs a script of checks, which is told where its server is, and shows what it says.
+fn checks(name: &str, interpreter: &Path, script: &Path, server: &Path) -> anyhow::Result<()> {
     let mut child =
-        Command::new(interpreter).arg(script).arg(server.demo()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        Command::new(interpreter).arg(script).arg(server).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().context("the client's output")?);
     for line in lines.lines() {
         println!("  {name}: {}", line?);
@@ -178,7 +179,7 @@ fn web_client(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
     // History is long, and there is one to fill it.
     let server = Server::start_with(binary, &[("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED", "false")])?;
     let script = root().join("crates/e2e/clients/browser/accept.mjs");
-    let passed = checks("web client", Path::new("node"), &script, &server);
+    let passed = checks("web client", Path::new("node"), &script, &server.demo());
     if passed.is_err() {
         server.tell_last_lines();
     }
@@ -216,12 +217,39 @@ fn node_client() -> anyhow::Result<Client> {
 
 /// discord.py in a virtual environment in `target/`.
 fn python_client() -> anyhow::Result<Client> {
+    let to = target().join("acceptance/python");
+    Ok(Client {
+        name: "discord.py",
+        interpreter: python(&root().join("crates/e2e/clients/python"), &to)?,
+        script: to.join("accept.py"),
+        hello: to.join("hello.py"),
+        fence: "py",
+    })
+}
+
+/// aiortc, against a voice server alone.
+fn voice_client(missing: &mut Vec<String>) -> anyhow::Result<()> {
+    let to = target().join("acceptance/voice");
+    let interpreter = match python(&root().join("crates/e2e/clients/voice"), &to) {
+        Ok(interpreter) => interpreter,
+        Err(why) => {
+            missing.push(format!("aiortc: {why:#}"));
+            return Ok(());
+        }
+    };
+    check(&mut command("cargo", &["build", "--package", "clarion-voice", "--example", "voice-alone"]))?;
+    let alone = target().join("debug/examples/voice-alone");
+    checks("aiortc", &interpreter, &to.join("accept.py"), &alone).context("aiortc did not pass")
+}
+
+/// A Python with what a folder's `requirements.txt` asks for, in a virtual environment in `target/`, beside a copy of the
+/// folder's files.
+fn python(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let version = output(Command::new("python3").args(["-c", "import sys; print(sys.version_info >= (3, 11))"]));
     if version.as_deref().map(str::trim) != Some("True") {
         bail!("python3 (3.11 or later) is not there");
     }
-    let (from, to) = (root().join("crates/e2e/clients/python"), target().join("acceptance/python"));
-    copy(&from, &to)?;
+    copy(from, to)?;
     let venv = to.join("venv");
     let python = venv.join("bin/python");
     if !python.is_file() {
@@ -235,13 +263,7 @@ fn python_client() -> anyhow::Result<Client> {
             .arg(to.join("requirements.txt")),
     )
     .context("pip cannot install")?;
-    Ok(Client {
-        name: "discord.py",
-        interpreter: python,
-        script: to.join("accept.py"),
-        hello: to.join("hello.py"),
-        fence: "py",
-    })
+    Ok(python)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

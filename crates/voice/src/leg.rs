@@ -11,6 +11,7 @@ use crate::reception::{Count, Reception};
 use crate::rewrite::Rewriter;
 use crate::sdp::{Media, Stream};
 use crate::secure::Secure;
+use crate::slots::SLOTS;
 use crate::speaker::Speaker;
 
 /// Addresses a client may be reached at, at a time. Later ones push out the first.
@@ -21,6 +22,9 @@ const REPORTERS: usize = 32;
 const SOURCES: usize = 8;
 /// Without a word on the way in use, another authentic one is taken.
 const STALE: Duration = Duration::from_secs(2);
+
+/// A stream in which nothing was sent for so long may be another slot's.
+const SILENT: Duration = Duration::from_millis(400);
 
 /// What a participant may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,11 +94,14 @@ pub(crate) struct Outgoing {
     pub(crate) bytes: u32,
     /// At the last sender report.
     pub(crate) reported: u32,
+    /// Which of the room's slots is heard in it, where there are fewer streams than slots.
+    slot: Option<usize>,
+    sent: Option<Instant>,
 }
 
 impl Outgoing {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, rewriter: Rewriter::default(), packets: 0, bytes: 0, reported: 0 }
+        Self { stream, rewriter: Rewriter::default(), packets: 0, bytes: 0, reported: 0, slot: None, sent: None }
     }
 }
 
@@ -181,6 +188,20 @@ impl Leg {
     /// Whether it is to be sent what others say.
     pub(crate) fn listens(&self) -> bool {
         self.permissions.listen && self.is_connected() && !self.streams.is_empty()
+    }
+
+    /// The stream in which a slot of the room is heard. Who has as many streams as there are slots hears each in its own.
+    /// With fewer, a slot keeps the stream that it has, or takes one in which nothing is said.
+    pub(crate) fn stream(&mut self, now: Instant, slot: usize) -> Option<&mut Outgoing> {
+        if self.streams.len() >= SLOTS {
+            return self.streams.get_mut(slot);
+        }
+        let silent = |out: &Outgoing| out.sent.is_none_or(|at| now.saturating_duration_since(at) >= SILENT);
+        let kept = self.streams.iter().position(|out| out.slot == Some(slot));
+        let at = kept.or_else(|| self.streams.iter().position(silent))?;
+        let out = self.streams.get_mut(at)?;
+        (out.slot, out.sent) = (Some(slot), Some(now));
+        Some(out)
     }
 
     /// An authentic check came from here. Answers which address is known no more.

@@ -111,8 +111,7 @@ impl Engine {
             if !leg.listens() {
                 continue;
             }
-            let (Some(to), Some(keys)) = (leg.address, &mut leg.secure.keys) else { continue };
-            let Some(outgoing) = leg.streams.get_mut(frame.slot) else { continue };
+            let (Some(to), Some(outgoing)) = (leg.address, leg.stream(now, frame.slot)) else { continue };
             let (sequence, timestamp) = (frame.sequence, frame.timestamp);
             let Some(new) = outgoing.rewriter.rewrite(now, frame.publisher, sequence, timestamp) else { continue };
             let stream = outgoing.stream;
@@ -120,10 +119,11 @@ impl Engine {
             wire::write(&mut self.scratch, stream.payload_type, new.begins, new.sequence, new.timestamp, stream.ssrc);
             self.scratch.extend_from_slice(frame.payload);
             let header = rtp::Header { ssrc: stream.ssrc, sequence_number: new.sequence, ..rtp::Header::default() };
-            // It fails when a key has been used up, after years.
-            let Ok(packet) = keys.outbound.encrypt_rtp_with_header(&self.scratch, &header) else { continue };
             outgoing.packets = outgoing.packets.wrapping_add(1);
             outgoing.bytes = outgoing.bytes.wrapping_add(frame.payload.len() as u32);
+            let Some(keys) = &mut leg.secure.keys else { continue };
+            // It fails when a key has been used up, after years.
+            let Ok(packet) = keys.outbound.encrypt_rtp_with_header(&self.scratch, &header) else { continue };
             self.counts.packets[MediaDirection::Down as usize] += 1;
             self.counts.bytes[MediaDirection::Down as usize] += packet.len() as u64;
             if leg.join.is_some() {

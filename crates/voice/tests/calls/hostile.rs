@@ -1,28 +1,11 @@
 //! What anybody may send without being let in, and what those who are in may send.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
+use crate::bare::{candidate, check};
 use crate::caller::{Caller, offer_of, post};
+use crate::packets::Bytes;
 use crate::server::{ALL, Voice, until};
-
-/// Where media goes, as the answer says.
-fn media_address(answer: &str) -> SocketAddr {
-    let line = answer.lines().find(|line| line.starts_with("a=candidate:")).expect("a candidate");
-    let words: Vec<&str> = line.split(' ').collect();
-    format!("{}:{}", words[4], words[5]).parse().expect("an address")
-}
-
-/// The same bytes each time.
-struct Bytes(u64);
-
-impl Bytes {
-    fn next(&mut self) -> u8 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 as u8
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_of_every_kind_changes_nothing() {
@@ -31,12 +14,11 @@ async fn garbage_of_every_kind_changes_nothing() {
     let (a, b) = (Caller::join(&a, true, 8).await, Caller::join(&b, true, 8).await);
     a.say(1);
     until("it is heard", || b.times(1) > 10).await;
-    let to = media_address(&a.answer);
+    let to = candidate(&a.answer);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let mut bytes = Bytes(0x9E37_79B9);
     for n in 0..20_000u32 {
-        let length = usize::from(bytes.next()) + usize::from(bytes.next() % 4) * 256;
-        let mut datagram: Vec<u8> = (0..length).map(|_| bytes.next()).collect();
+        let mut datagram = bytes.some(1_200);
         // Each kind in turn: checks, handshakes, media, reports, anything.
         if let [first, second, ..] = datagram.as_mut_slice() {
             (*first, *second) = match n % 5 {
@@ -67,32 +49,16 @@ async fn a_check_without_the_password_takes_nothing_over() {
     let name = b.answer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).expect("a name").to_owned();
     let thief = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     thief.set_nonblocking(true).expect("set");
-    let (to, refused) = (media_address(&b.answer), voice.metric("voice_packets_dropped_total"));
+    let (to, refused) = (candidate(&b.answer), voice.metric("voice_packets_dropped_total"));
+    let provider = rtc::crypto::default_provider().expect("a provider");
     for _ in 0..50 {
-        thief.send_to(&check(&name), to).expect("sent");
+        thief.send_to(&check(&*provider, &name, "not the password"), to).expect("sent");
     }
     until("they are refused", || voice.metric("voice_packets_dropped_total") >= refused + 50.0).await;
     let before = b.times(1);
     until("b goes on hearing", || b.times(1) > before + 20).await;
     let mut buffer = [0; 2_048];
     assert!(thief.recv_from(&mut buffer).is_err(), "nothing is sent to whom nobody knows");
-}
-
-/// A check with the name of a session and a wrong signature.
-fn check(name: &str) -> Vec<u8> {
-    use rtc::stun::attributes::{ATTR_USE_CANDIDATE, ATTR_USERNAME};
-    use rtc::stun::integrity::MessageIntegrity;
-    use rtc::stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
-    let provider = rtc::crypto::default_provider().expect("a provider");
-    let mut request = Message::new();
-    request.transaction_id = TransactionId::new();
-    request.set_type(BINDING_REQUEST);
-    request.write_header();
-    request.add(ATTR_USERNAME, format!("{name}:x").as_bytes());
-    request.add(ATTR_USE_CANDIDATE, &[]);
-    let wrong = MessageIntegrity::new_raw_integrity_with_provider(b"not the password".as_slice(), provider.crypto());
-    wrong.add_to(&mut request).expect("signed");
-    request.raw
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

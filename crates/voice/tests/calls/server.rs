@@ -76,6 +76,11 @@ impl Voice {
         self.client.allow(v1::AllowRequest { participant, permissions: Some(permissions) }).await.expect("allowed");
     }
 
+    pub(crate) async fn dismiss(&mut self, channel: u64, user: u64) {
+        let participant = Some(participant(channel, user));
+        self.client.dismiss(v1::DismissRequest { participant }).await.expect("dismissed");
+    }
+
     /// As a gateway attends.
     pub(crate) async fn attend(&mut self) -> Notices {
         let stream = self.client.attend(v1::AttendVoiceRequest { gateway: "gateway-0".into() }).await.expect("attends");
