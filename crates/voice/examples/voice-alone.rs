@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> anyhow::Result<()> {
     let local = Some(([127, 0, 0, 1], 0).into());
     let mut config: Config = match std::env::var("VOICE_ALONE_CONFIG") {
-        Ok(file) => clarion_runtime::config::load(Some(file.as_ref()), &[], &[])?,
+        Ok(file) => clarion_runtime::config::load(&Default::default(), Some(file.as_ref()), &[], &[])?,
         Err(_) => Config { http: local, udp: local, ..Config::default() },
     };
     config.listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
