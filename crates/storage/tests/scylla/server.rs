@@ -18,7 +18,7 @@ pub(crate) struct Server {
     script: PathBuf,
     data: TempDir,
     ports: (u16, u16),
-    child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Server {
