@@ -85,7 +85,14 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
         let (router, presence, search) = (router.clone(), presence.clone(), Some(search.clone()));
-        let deps = Deps { router, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
+        let deps = Deps {
+            cache: cache.clone(),
+            router,
+            presence,
+            search,
+            demo: demo.clone(),
+            trace_pages: trace_pages.clone(),
+        };
         gateways.push(start_gateway(&mut process, config, n, deps)?);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
