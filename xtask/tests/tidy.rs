@@ -29,7 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
     ),
     ("clarion-voice", &["clarion-model", "clarion-proto", "clarion-observability", "clarion-runtime"]),
-    ("clarion-gateway", &["clarion-model", "clarion-proto", "clarion-observability", "clarion-runtime"]),
+    (
+        "clarion-gateway",
+        &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],
+    ),
     (
         "clarion",
         &[

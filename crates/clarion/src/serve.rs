@@ -116,7 +116,9 @@ impl One {
             }
             Service::Gateway => {
                 let peers = config.peers.clone();
+                let cache = start_cache(&mut process, &config.cache)?;
                 let deps = clarion_gateway::Deps {
+                    cache,
                     routers: peers.routers,
                     presence: peers.presence.context("peers.presence is not set")?,
                     search: peers.search,

@@ -83,7 +83,14 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
         let (routers, presence, search) = (vec![router.clone()], presence.clone(), Some(search.clone()));
-        let deps = Deps { routers, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
+        let deps = Deps {
+            cache: cache.clone(),
+            routers,
+            presence,
+            search,
+            demo: demo.clone(),
+            trace_pages: trace_pages.clone(),
+        };
         let settings = nth_gateway(config, n)?;
         gateways.push(start_gateway(&mut process, settings, &format!("gateway-{n}"), deps)?.0);
     }

@@ -32,6 +32,21 @@ struct Book {
     unanswered: u64,
 }
 
+impl Book {
+    /// What became of a send; how long to wait before the next.
+    fn enter(&mut self, sent: anyhow::Result<(StatusCode, Value)>, content: String) -> Duration {
+        match sent {
+            Ok((StatusCode::OK, message)) => {
+                self.acknowledged.insert(id(&message), content);
+                return Duration::ZERO;
+            }
+            Ok((status, _)) => *self.refused.entry(status.as_u16()).or_default() += 1,
+            Err(_) => self.unanswered += 1,
+        }
+        Duration::from_millis(20)
+    }
+}
+
 /// People who send and send until they are told to stop; a refused one is said anew.
 struct Talk {
     book: Arc<Mutex<Book>>,
@@ -53,22 +68,7 @@ impl Talk {
                     }
                     let content = format!("{who} number {n}");
                     let sent = api.call(Method::POST, &path, Some(json!({ "content": content }))).await;
-                    let mut book = book.lock().unwrap();
-                    let pause = match sent {
-                        Ok((StatusCode::OK, message)) => {
-                            book.acknowledged.insert(id(&message), content);
-                            Duration::ZERO
-                        }
-                        Ok((status, _)) => {
-                            *book.refused.entry(status.as_u16()).or_default() += 1;
-                            Duration::from_millis(20)
-                        }
-                        Err(_) => {
-                            book.unanswered += 1;
-                            Duration::from_millis(20)
-                        }
-                    };
-                    drop(book);
+                    let pause = book.lock().unwrap().enter(sent, content);
                     tokio::time::sleep(pause).await;
                 }
             })

@@ -3,6 +3,7 @@
 mod admitting;
 mod beginning;
 mod closing;
+mod elsewhere;
 mod wire;
 
 use std::net::IpAddr;
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::admission::Admission;
+use crate::adopted::Adopted;
 use crate::conversation::{self, Action, Conversation, Violation};
+use crate::elsewhere::Elsewhere;
 use crate::frame::{CloseCode, Frame, HEARTBEAT_ACK, INVALID_SESSION};
 use crate::hub::{HubHandle, Seat};
 use crate::rest::Limits;
@@ -36,6 +39,9 @@ pub(crate) struct Gate {
     pub(crate) limits: conversation::Limits,
     pub(crate) accounts: Accounts,
     pub(crate) hub: HubHandle,
+    pub(crate) elsewhere: Arc<Elsewhere>,
+    /// The sessions of other gateways that are here.
+    pub(crate) adopted: Adopted,
     pub(crate) admission: Arc<Admission>,
     pub(crate) starts: Arc<Starts>,
     /// Which addresses have shown too many tokens that do not hold.

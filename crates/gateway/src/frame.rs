@@ -88,6 +88,14 @@ impl Dispatch {
         Self { body, kind: SentType::of(name) }
     }
 
+    /// A dispatch from its shared bytes, which begin with its name.
+    pub(crate) fn of_body(body: Bytes) -> Option<Self> {
+        let name = body.strip_prefix(br#""t":""#)?;
+        let end = name.iter().position(|byte| *byte == b'"')?;
+        let kind = SentType::of(std::str::from_utf8(&name[..end]).ok()?);
+        Some(Self { body, kind })
+    }
+
     /// Whether it says that a replay is over, which is no event of its own.
     pub(crate) fn is_resumed(&self) -> bool {
         matches!(self.kind, SentType::Resumed)

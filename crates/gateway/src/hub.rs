@@ -5,6 +5,7 @@
 //! client, only for a shard whose inbox is full.
 
 mod devices;
+mod elsewhere;
 mod encode;
 mod events;
 mod follow;
@@ -39,11 +40,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Accounts, Watch};
+use crate::adopted::Adopted;
 use crate::conversation::MembersRequest;
 use crate::directory::{Directory, Target};
+use crate::handover::Kept;
 use crate::intents::Intents;
 use crate::presence::Heard;
-use crate::shard::{self, Ended, Inbox, Ledger, Link};
+use crate::shard::{self, Ended, Exported, Inbox, Ledger, Link};
+use elsewhere::Fetched;
+pub(crate) use elsewhere::{Adoption, Marked};
 use follow::{Follow, Phase};
 use guild::GuildEntry;
 use presence::Presences;
@@ -99,7 +104,19 @@ pub(crate) enum Command {
     SetPresence(Seat, Presence, String),
     RequestMembers(Seat, Box<MembersRequest>, oneshot::Sender<()>),
     CountGuilds(oneshot::Sender<HashMap<String, u32>>),
+    /// A session comes from elsewhere.
+    Adopt(Box<Adoption>),
+    /// A session goes elsewhere: as it was, and what its shard has of it. With the number that its client has seen, if the
+    /// client has gone before it.
+    GiveUp(Seat, String, Option<u64>, oneshot::Sender<Option<GivenUp>>),
+    /// How far sessions have been told; what is known of all of them, or of those that changed.
+    Checkpoint(bool, oneshot::Sender<Marked>),
+    /// Which sessions there are.
+    ListSeats(oneshot::Sender<Vec<(Seat, String)>>),
 }
+
+/// A session that nothing is told to any more, and what its shard answers.
+pub(crate) type GivenUp = (Kept, oneshot::Receiver<Option<Exported>>);
 
 /// What the hub is made of.
 pub(crate) struct Parts {
@@ -117,6 +134,8 @@ pub(crate) struct Parts {
     pub(crate) moved: mpsc::Receiver<Vec<Slot>>,
     /// The number of this gateway in session ids.
     pub(crate) number: u32,
+    /// The sessions of other gateways that are here.
+    pub(crate) adopted: Adopted,
     /// Ends the hub.
     pub(crate) stop: CancellationToken,
 }
@@ -145,6 +164,14 @@ pub(crate) struct Hub {
     users: HashMap<UserId, UserEntry>,
     seats: Seats,
     presences: Presences,
+    adopted: Adopted,
+    /// Sessions from elsewhere that wait until the keys they hear of are followed.
+    adoptions: Vec<Box<Adoption>>,
+    /// The number of the latest checkpoint.
+    turn: u64,
+    /// Sessions that changed or ended since then.
+    unkept: HashMap<String, Option<Seat>>,
+    fetching: FuturesUnordered<BoxFuture<'static, Fetched>>,
 }
 
 /// A handle, and what the hub is going to read.
@@ -180,6 +207,36 @@ impl HubHandle {
     pub(crate) async fn count_guilds(&self) -> HashMap<String, u32> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::CountGuilds(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Goes on with a session from elsewhere.
+    pub(crate) async fn adopt(&self, adoption: Adoption) {
+        // A hub that is gone drops it, which whoever waits sees.
+        let _ = self.commands.send(Command::Adopt(Box::new(adoption))).await;
+    }
+
+    /// Gives a session up: it is told nothing any more. `None`: there is no such session. With `seen`, its client is
+    /// elsewhere already and what it has not seen goes along; without, all that is kept.
+    pub(crate) async fn give_up(&self, seat: Seat, id: &str, seen: Option<u64>) -> Option<Kept> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::GiveUp(seat, id.to_owned(), seen, reply)).await.ok()?;
+        let (kept, exported) = answer.await.ok().flatten()?;
+        let Exported { sequence, replay } = exported.await.ok().flatten()?;
+        Some(Kept { sequence, replay, ..kept })
+    }
+
+    /// How far sessions have been told; `None`: the hub is gone.
+    pub(crate) async fn checkpoint(&self, all: bool) -> Option<Marked> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Checkpoint(all, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Every session's seat and id.
+    pub(crate) async fn seats(&self) -> Vec<(Seat, String)> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::ListSeats(reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -219,6 +276,11 @@ impl Hub {
             guilds: HashMap::new(),
             users: HashMap::new(),
             presences: Presences::new(),
+            adopted: parts.adopted,
+            adoptions: Vec::new(),
+            turn: 0,
+            unkept: HashMap::new(),
+            fetching: FuturesUnordered::new(),
         }
     }
 
@@ -238,7 +300,11 @@ impl Hub {
                 () = tokio::time::sleep_until(due_at.into()), if due.is_some() => self.presences_due(Instant::now()).await,
                 Some((key, address)) = self.routing.next() => self.routed(key, address),
                 Some(slots) = self.moved.recv() => self.move_on(slots),
+                Some(fetched) = self.fetching.next() => self.fetched(fetched).await,
                 _ = tick.tick() => self.sweep(Instant::now()),
+            }
+            if !self.adoptions.is_empty() {
+                self.try_adoptions(Instant::now()).await;
             }
         }
     }
@@ -258,6 +324,22 @@ impl Hub {
             Command::SetPresence(seat, presence, traceparent) => self.set_presence(seat, presence, traceparent),
             Command::RequestMembers(seat, request, reply) => {
                 self.request_members(seat, &request, reply).await;
+            }
+            Command::Adopt(adoption) => {
+                let user = adoption.kept.user;
+                self.want_user(user, now, Wanted::Adopt(adoption));
+                self.serve_waiting(user).await;
+            }
+            Command::GiveUp(seat, id, seen, reply) => {
+                let given = self.give_up(seat, &id, seen).await;
+                let _ = reply.send(given);
+            }
+            Command::Checkpoint(all, reply) => {
+                let marked = self.checkpoint(all).await;
+                let _ = reply.send(marked);
+            }
+            Command::ListSeats(reply) => {
+                let _ = reply.send(self.seats.with_seats().map(|(seat, o)| (seat, o.identity.id.clone())).collect());
             }
             Command::CountGuilds(reply) => {
                 let counts = self.seats.iter().map(|o| (o.identity.id.clone(), o.guilds.len() as u32)).collect();

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admission;
+mod adopted;
 mod api;
 mod bounded;
 mod config;
@@ -13,8 +14,10 @@ mod connection;
 mod conversation;
 mod demo;
 mod directory;
+mod elsewhere;
 mod frame;
 mod grpc;
+mod handover;
 mod hub;
 mod intents;
 mod membership;

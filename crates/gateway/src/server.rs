@@ -20,6 +20,7 @@ use clarion_observability::metric::GatewayMetrics;
 use clarion_proto::v1::gateway_server::GatewayServer;
 use clarion_proto::v1::search_client::SearchClient;
 use clarion_runtime::{Address, Host, Listener};
+use clarion_storage::cache::Cache;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -28,14 +29,16 @@ use tonic::service::Routes;
 
 use crate::accounts::Accounts;
 use crate::admission::Admission;
+use crate::adopted::Adopted;
 use crate::config::Config;
 use crate::connection::{Gate, Upgraded, serve};
 use crate::conversation::Limits;
 use crate::demo::Demo;
 use crate::directory::Directory;
+use crate::elsewhere::Elsewhere;
 use crate::grpc::Operators;
 use crate::hub::{self, Hub};
-use crate::session_id::gateway_number;
+use crate::session_id::random_number;
 use crate::starts::Starts;
 use crate::trace_pages::TracePages;
 use crate::{membership, presence, rest, shard, upgrade, web};
@@ -47,8 +50,10 @@ const PRESENCES: usize = 1_024;
 const MOVES: usize = 64;
 
 /// What a gateway is given.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Deps {
+    /// Where sessions are kept for other gateways.
+    pub cache: Arc<dyn Cache>,
     /// Where the routers answer.
     pub routers: Vec<Address>,
     /// Where searches are answered; without it there are none.
@@ -109,7 +114,9 @@ impl Server {
             resume_window: config.resume_window(),
         };
         let shards = shard::start(shards, limits, &host, &metrics).context("cannot start a shard")?;
-        let number = gateway_number(host.instance());
+        let number = random_number().context("no randomness")?;
+        let adopted = Adopted::default();
+        let elsewhere = Arc::new(Elsewhere::new(host.clone(), deps.cache, number, config.resume_window(), &metrics));
         let stop = CancellationToken::new();
         let (hub_handle, commands) = hub::handle();
         let directory = Directory::new(host.clone(), &deps.routers);
@@ -145,12 +152,15 @@ impl Server {
             heard,
             moved,
             number,
+            adopted: adopted.clone(),
             stop: stop.clone(),
         });
         let gate = Arc::new(Gate {
             limits: Limits { heartbeat: config.heartbeat_interval(), frames_per_minute: config.frames_per_minute },
             accounts,
             hub: hub_handle,
+            elsewhere,
+            adopted,
             admission: Admission::new(&config.admission, metrics.clone()),
             starts,
             api_limits: limits,
@@ -210,7 +220,10 @@ impl Server {
         for router in &routers {
             host.spawn("membership", membership::keep(host.clone(), host.peer(router), rpc_address.clone()));
         }
-        let operators = Operators { hub: gate.hub.clone(), shards: gate.shards.clone(), number: gate.number };
+        let (hub, adopted) = (gate.hub.clone(), gate.adopted.clone());
+        let keeping = gate.elsewhere.clone().keep(hub.clone(), adopted.clone(), rpc_address.clone(), stop.clone());
+        host.spawn("checkpoints", keeping);
+        let operators = Operators { hub, shards: gate.shards.clone(), number: gate.number, adopted };
         let serving = host.clone();
         host.spawn("operators", async move {
             // A gateway that operators cannot reach is not one to serve on with.

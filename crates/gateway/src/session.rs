@@ -41,6 +41,12 @@ pub(crate) enum CannotResume {
     /// What the client misses is not kept any more.
     #[error("the session does not reach back that far")]
     Forgotten,
+    /// What the client missed while the session was at no gateway cannot be told any more as it was.
+    #[error("what happened meanwhile cannot be told")]
+    Gap,
+    /// The gateway that has the session, or what it left behind, cannot be reached.
+    #[error("the session is out of reach")]
+    Unreachable,
 }
 
 impl Session {
@@ -74,10 +80,7 @@ impl Session {
         self.sequence += 1;
         self.replay_bytes += cost(dispatch);
         self.replay.push_back(dispatch.clone());
-        while self.replay_bytes > self.replay_limit {
-            let Some(oldest) = self.replay.pop_front() else { break };
-            self.replay_bytes -= cost(&oldest);
-        }
+        self.keep_within_limit();
         self.sequence
     }
 
@@ -109,6 +112,36 @@ impl Session {
         let kept = self.replay.iter().skip(skip as usize).zip(seen + 1..);
         let events = kept.filter(|(dispatch, _)| !dispatch.is_resumed());
         Ok(events.map(|(dispatch, s)| (Frame::dispatch(s, dispatch.body.clone()), dispatch)))
+    }
+
+    /// What is kept of that which was dispatched after a number, in order; without one, all that is kept.
+    pub(crate) fn kept_after(&self, seen: Option<u64>) -> Result<Vec<Dispatch>, CannotResume> {
+        let Some(seen) = seen else { return Ok(self.replay.iter().cloned().collect()) };
+        let missing = self.sequence.checked_sub(seen).ok_or(CannotResume::Ahead)?;
+        let skip = (self.replay.len() as u64).checked_sub(missing).ok_or(CannotResume::Forgotten)?;
+        Ok(self.replay.iter().skip(skip as usize).cloned().collect())
+    }
+
+    /// Goes on from where another gateway left it: the last of `earlier` had the number `sequence` there, and what was
+    /// numbered here since comes after it.
+    pub(crate) fn precede(&mut self, sequence: u64, earlier: Vec<Dispatch>) -> Result<(), CannotResume> {
+        if self.replay.len() as u64 != self.sequence {
+            return Err(CannotResume::Forgotten);
+        }
+        for dispatch in earlier.into_iter().rev() {
+            self.replay_bytes += cost(&dispatch);
+            self.replay.push_front(dispatch);
+        }
+        self.sequence += sequence;
+        self.keep_within_limit();
+        Ok(())
+    }
+
+    fn keep_within_limit(&mut self) {
+        while self.replay_bytes > self.replay_limit {
+            let Some(oldest) = self.replay.pop_front() else { break };
+            self.replay_bytes -= cost(&oldest);
+        }
     }
 
     /// Since when the session is without a socket.
@@ -165,7 +198,7 @@ mod tests {
                     let replayed: Vec<_> = replayed.map(|(f, _)| wire(&f)).collect();
                     prop_assert_eq!(&replayed[..], &frames[seen as usize..]);
                 }
-                Err(CannotResume::Unknown) => prop_assert!(false),
+                Err(CannotResume::Unknown | CannotResume::Gap | CannotResume::Unreachable) => prop_assert!(false),
                 Err(CannotResume::Ahead) => prop_assert!(seen > sent as u64),
                 Err(CannotResume::Forgotten) => {
                     let missed: usize = (seen as usize..sent).map(|n| cost(&dispatch(n))).sum();
@@ -220,6 +253,31 @@ mod tests {
             }
             let unseen: usize = (seen.min(sent) as usize..sent as usize).map(|n| cost(&dispatch(n))).sum();
             prop_assert!(seen > sent || session.replay_bytes() <= unseen.max(SEEN_KEPT));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_goes_on_elsewhere_as_if_it_had_stayed(
+            sent in 0usize..40, seen in 0u64..50, missed in 0usize..5, held in 0usize..10,
+        ) {
+            let mut stayed = Session::new(1 << 20);
+            let frames: Vec<_> = (0..sent + missed + held).map(|n| wire(&stayed.push(&dispatch(n)))).collect();
+            let mut there = Session::new(1 << 20);
+            (0..sent).for_each(|n| drop(there.push(&dispatch(n))));
+            let mut here = Session::new(1 << 20);
+            (sent + missed..sent + missed + held).for_each(|n| drop(here.push(&dispatch(n))));
+            match there.kept_after(Some(seen)) {
+                Ok(mut earlier) => {
+                    earlier.extend((sent..sent + missed).map(dispatch));
+                    prop_assert_eq!(here.precede(there.sequence() + missed as u64, earlier), Ok(()));
+                    prop_assert_eq!(here.sequence(), stayed.sequence());
+                    let replayed: Vec<_> = here.resume(seen).expect("kept").map(|(f, _)| wire(&f)).collect();
+                    prop_assert_eq!(&replayed[..], &frames[seen as usize..]);
+                    prop_assert_eq!(here.replay_bytes(), here.replay.iter().map(cost).sum::<usize>());
+                }
+                Err(why) => prop_assert!(why == CannotResume::Ahead && seen > sent as u64),
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 /// Where a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// A number made from the gateway's instance name.
+    /// The gateway's number: drawn by chance when it starts, so that one that starts anew is another one.
     pub(crate) gateway: u32,
     pub(crate) shard: u16,
     pub(crate) seat: u32,
@@ -12,9 +12,11 @@ pub(crate) struct Place {
 /// Bytes of chance in an id. It is no secret: a token is needed besides.
 pub(crate) const CHANCE: usize = 6;
 
-/// The number of a gateway by its instance name (FNV-1a).
-pub(crate) fn gateway_number(instance: &str) -> u32 {
-    instance.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// The number of a gateway that starts.
+pub(crate) fn random_number() -> Result<u32, getrandom::Error> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes)?;
+    Ok(u32::from_ne_bytes(bytes))
 }
 
 impl Place {
@@ -43,7 +45,7 @@ mod tests {
 
     #[test]
     fn an_id_leads_to_its_session() {
-        let place = Place { gateway: gateway_number("gateway-0"), shard: 1, seat: 70_000 };
+        let place = Place { gateway: 7, shard: 1, seat: 70_000 };
         let id = place.to_id([1, 2, 3, 4, 5, 255]);
         assert_eq!((id.len(), Place::of(&id)), (32, Some(place)));
         for bad in ["", "x", &"g".repeat(32), &"ä".repeat(16), &"0".repeat(33)] {

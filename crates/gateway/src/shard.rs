@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::conversation::Violation;
 use crate::frame::{CloseCode, Dispatch};
+use crate::hub::Seat;
 use crate::intents::Intents;
 use crate::session::CannotResume;
 use crate::visibility::Listener;
@@ -78,6 +79,23 @@ pub(crate) enum Command {
     End { seat: u32, why: End },
     /// Connection: a client goes on with a session.
     Resume { seat: u32, resume: Resumption, reply: oneshot::Sender<Result<(), CannotResume>> },
+    /// Another gateway: whether a session could go on from a number.
+    Check { seat: u32, id: String, user: UserId, sequence: u64, reply: oneshot::Sender<Result<(), CannotResume>> },
+    /// Hub: the session is over here and goes on elsewhere. What the client has not seen goes along; with no number, all
+    /// that is kept, and the client is still to be asked to reconnect.
+    Export { seat: u32, seen: Option<u64>, reply: oneshot::Sender<Option<Exported>> },
+    /// Hub: a session comes from elsewhere to a seat that is free. What it is told is kept until it is here.
+    Reserve { seat: u32, identity: Arc<Identity> },
+    /// Hub: it is here: the last of `earlier` had the number `sequence`.
+    Adopt {
+        seat: u32,
+        sequence: u64,
+        earlier: Vec<Dispatch>,
+        resume: Resumption,
+        reply: oneshot::Sender<Result<Seat, CannotResume>>,
+    },
+    /// Hub: the number of the latest dispatch of each session.
+    Sequences(oneshot::Sender<Vec<(u32, u64)>>),
     /// Connection: frames that are no dispatches. Empty: nothing but a wish to be told of a blocked socket again.
     Write { seat: u32, link: u64, bytes: Bytes, kind: Option<SentType> },
     /// Connection: the client has seen everything up to a number.
@@ -101,8 +119,13 @@ pub(crate) enum Command {
 impl Command {
     /// Counts what is told to one session alone. What many share is counted when it is made.
     pub(crate) fn count_own(&mut self, ledger: &Arc<Ledger>) {
-        if let Self::Open { dispatches, .. } | Self::Push { dispatches, .. } = self {
-            dispatches.iter_mut().for_each(|dispatch| ledger.count(dispatch));
+        match self {
+            Self::Open { dispatches: own, .. }
+            | Self::Push { dispatches: own, .. }
+            | Self::Adopt { earlier: own, .. } => {
+                own.iter_mut().for_each(|dispatch| ledger.count(dispatch));
+            }
+            _ => {}
         }
     }
 }
@@ -137,6 +160,14 @@ pub(crate) struct Resumption {
     pub(crate) link: Arc<Link>,
     /// The dispatch that ends the replay, and that no later replay repeats.
     pub(crate) resumed: Dispatch,
+}
+
+/// What a session was sent.
+pub(crate) struct Exported {
+    /// The number of the latest dispatch.
+    pub(crate) sequence: u64,
+    /// The latest dispatches.
+    pub(crate) replay: Vec<Dispatch>,
 }
 
 /// A seat is free again.

@@ -29,8 +29,8 @@ pub use cache::{CacheErrorType, CacheMetrics, LookupResult};
 pub use channel::{ChannelMetrics, ChannelSize, DuplicateReason};
 pub use circuit::{CircuitMetrics, CircuitTarget};
 pub use gateway::{
-    AdmissionRefusal, AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, Opening, RateScope, SendError,
-    SentType, SocketError, Status,
+    AdmissionRefusal, AuthResult, ChannelType, DeliveryError, EventType, GatewayMetrics, Opening, RateScope,
+    ResumedFrom, SendError, SentType, SocketError, Status,
 };
 pub use http::RequestDurations;
 pub use instrument::{

@@ -243,7 +243,7 @@ async fn a_gateway_that_does_not_read_is_cut_off() {
         }
     }
     bench.until("presence_update_failures_total{ error_type=\"slow_watcher\"", 1.0).await;
-    assert_eq!(bench.capture.lines_of("presence.watcher_cut_off").len(), 1);
     bench.until("presence_gateways{", 0.0).await;
+    assert_eq!(bench.capture.lines_of("presence.watcher_cut_off").len(), 1);
     bench.until("presence_users_online{ status=\"online\"", 256.0).await;
 }

@@ -146,7 +146,10 @@ impl Process {
 impl Running {
     /// `Ok(false)`: it had to be cut off.
     fn stop(self, within: Duration) -> anyhow::Result<bool> {
-        self.draining.cancel();
+        // One that is given no time is not told either: it ends as if it had died.
+        if !within.is_zero() {
+            self.draining.cancel();
+        }
         let deadline = Instant::now() + within;
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use config::{Config, Kind, OpenError, RedisConfig, RedisUrl};
+pub use config::{Config, Kind, OpenError, Opened, RedisConfig, RedisUrl};
 pub use memory::MemoryCache;
 pub use observed::Observed;
 pub use redis::RedisCache;

@@ -1,19 +1,23 @@
 //! How a connection gets its session: a new one, or the one it had.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clarion_observability::log::{self, ErrorInfo, Fields};
-use clarion_observability::metric::{Opening, SentType, SocketError};
+use clarion_observability::metric::{Label, Opening, ResumedFrom, SentType, SocketError};
 use clarion_observability::{Span, span};
 use tokio::sync::oneshot;
 
 use super::{ANSWER_WITHIN, Connection, Flow};
 use crate::accounts::{Account, AuthError};
 use crate::conversation::{Identify, Resume, Violation};
-use crate::frame::{CloseCode, Dispatch, INVALID_SESSION};
+use crate::frame::{CloseCode, INVALID_SESSION};
 use crate::hub::{OpenRequest, Seat};
+use crate::session::CannotResume;
 use crate::session_id::Place;
-use crate::shard::{Command, Resumption};
+use crate::shard::Command;
+
+/// How long a session may take to come here.
+const BROUGHT_WITHIN: Duration = Duration::from_secs(25);
 
 impl Connection {
     /// Op 2.
@@ -83,47 +87,52 @@ impl Connection {
             }
         };
         let user = account.user.id;
-        let seat = Place::of(&resume.session_id)
-            .filter(|place| place.gateway == self.gate.number && usize::from(place.shard) < self.gate.shards.len())
-            .map(|place| Seat { shard: place.shard, seat: place.seat });
-        let resumed = match seat {
-            Some(seat) => self.try_resume(seat, &resume, account).await,
-            None => Err("unknown session".to_owned()),
-        };
+        let resumed = self.go_on(&resume, &account).await;
         drop(permit);
         let fields = Fields { session_id: Some(resume.session_id.clone()), user_id: Some(user), ..Fields::default() };
-        match (resumed, seat) {
-            (Ok(()), Some(seat)) => {
+        match resumed {
+            Ok((seat, from)) => {
                 span::record_session(&span, &resume.session_id);
-                log::SESSION_RESUMED.emit(fields);
+                self.gate.metrics.resumed.with(from).increment(1);
+                log::SESSION_RESUMED.emit(Fields { detail: Some(from.as_str().to_owned()), ..fields });
                 self.begin(seat, resume.session_id);
                 Flow::Continue
             }
-            (outcome, _) => {
+            Err(why) => {
                 span::fail(&span, "cannot_resume");
-                let detail = outcome.err().unwrap_or_default();
-                let error = Some(ErrorInfo { kind: "cannot_resume", detail });
+                let error = Some(ErrorInfo { kind: "cannot_resume", detail: why.to_string() });
                 log::SESSION_INVALIDATED.emit(Fields { error, ..fields });
                 self.flow(INVALID_SESSION, SentType::InvalidSession).await
             }
         }
     }
 
-    async fn try_resume(&self, seat: Seat, resume: &Resume, account: Account) -> Result<(), String> {
-        let body = format!(r#""t":"RESUMED","d":{{"_trace":["{}"]}}"#, self.gate.instance);
-        let resumption = Resumption {
-            id: resume.session_id.clone(),
-            user: account.user.id,
-            sequence: resume.sequence,
-            link: self.link.clone(),
-            resumed: Dispatch::new("RESUMED", body.into()),
+    /// Goes on with a session that is here, or has it come.
+    async fn go_on(&self, resume: &Resume, account: &Account) -> Result<(Seat, ResumedFrom), CannotResume> {
+        let place = Place::of(&resume.session_id).ok_or(CannotResume::Unknown)?;
+        let own = (place.gateway == self.gate.number && usize::from(place.shard) < self.gate.shards.len())
+            .then_some(Seat { shard: place.shard, seat: place.seat });
+        let here = match self.gate.adopted.seat(&resume.session_id).or(own) {
+            Some(seat) => self.try_resume(seat, resume, account).await.map(|()| seat),
+            None => Err(CannotResume::Unknown),
         };
+        match here {
+            Ok(seat) => Ok((seat, ResumedFrom::Here)),
+            Err(CannotResume::Unknown) => {
+                let brought = tokio::time::timeout(BROUGHT_WITHIN, Box::pin(self.bring(place, resume, account))).await;
+                brought.unwrap_or(Err(CannotResume::Unreachable))
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    async fn try_resume(&self, seat: Seat, resume: &Resume, account: &Account) -> Result<(), CannotResume> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Resume { seat: seat.seat, resume: resumption, reply };
+        let resume = self.resumption(resume, account.user.id, ResumedFrom::Here);
+        let command = Command::Resume { seat: seat.seat, resume, reply };
         let sent = self.gate.shards[usize::from(seat.shard)].send(command).await;
-        sent.map_err(|_| "the gateway is stopping".to_owned())?;
-        let answer = answer.await.map_err(|_| "the gateway is stopping".to_owned())?;
-        answer.map_err(|e| e.to_string())
+        sent.map_err(|_| CannotResume::Unreachable)?;
+        answer.await.map_err(|_| CannotResume::Unreachable)?
     }
 
     async fn authenticate(&self, token: &str, span: &Span) -> Result<Account, Violation> {

@@ -1,6 +1,7 @@
 //! A guild's replica with the sessions that are in it: what each event of its log makes them see. Pure.
 
 mod listed;
+mod missed;
 mod structure;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -117,6 +118,25 @@ impl GuildEntry {
     pub(super) fn admit_all(&mut self, presences: &Watched) -> Vec<Joined> {
         let expected: Vec<_> = self.expected.keys().copied().collect();
         expected.into_iter().filter_map(|seat| self.admit(seat, presences)).collect()
+    }
+
+    /// A session is in the guild that was told of it before.
+    pub(super) fn adopt(&mut self, seat: Seat, listener: Listener) {
+        self.idle_since = None;
+        self.listeners.insert(seat, listener);
+        self.by_user.entry(listener.user).or_default().push(seat);
+        self.audience.forget_listeners();
+    }
+
+    /// Those who are to be told of the guild once it is known.
+    pub(super) fn kept_waiting(&self) -> impl Iterator<Item = Seat> {
+        let is_known = self.state.is_some() && !self.is_held;
+        self.expected.keys().copied().filter(move |_| !is_known)
+    }
+
+    /// Whether a session is in the guild.
+    pub(super) fn has(&self, seat: Seat) -> bool {
+        self.listeners.contains_key(&seat)
     }
 
     /// A session is out of the guild. Answers the dispatch that says so, if it was in.
@@ -241,9 +261,7 @@ impl GuildEntry {
             .contains(Intents::GUILDS)
             .then(|| encode::guild_create(state, listener, &self.there(presences)));
         self.expected.remove(&seat);
-        self.listeners.insert(seat, listener);
-        self.by_user.entry(listener.user).or_default().push(seat);
-        self.audience.forget_listeners();
+        self.adopt(seat, listener);
         Some((seat, told))
     }
 

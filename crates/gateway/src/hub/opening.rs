@@ -39,6 +39,7 @@ impl Hub {
                     let _ = reply.send(true);
                 }
                 Wanted::Open(request, reply) => self.open(*request, reply).await,
+                Wanted::Adopt(adoption) => self.adopt(adoption).await,
             }
         }
     }
@@ -73,12 +74,14 @@ impl Hub {
             presence: Presence { devices, ..request.presence },
             device: request.device,
             guilds: guilds.iter().copied().collect(),
+            since: self.turn + 1,
         };
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.insert(seat);
             entry.showing.add(seat, occupant.device, &occupant.presence);
         }
         self.seats.take(seat, occupant);
+        self.unkept.insert(identity.id.clone(), Some(seat));
         self.say_word(user, &before, String::new());
         let mut dispatches = vec![dispatch::ready(&Ready {
             user: &account,
@@ -130,6 +133,7 @@ impl Hub {
         let Some(entry) = self.users.get_mut(&occupant.identity.user) else { return };
         entry.showing.remove(seat, occupant.device, &occupant.presence);
         change(occupant);
+        self.unkept.insert(occupant.identity.id.clone(), Some(seat));
         entry.showing.add(seat, occupant.device, &occupant.presence);
     }
 
@@ -176,6 +180,8 @@ impl Hub {
         let Some(user) = self.seats.get(seat).map(|occupant| occupant.identity.user) else { return };
         let before = self.word_of(user);
         let Some(occupant) = self.seats.vacate(seat) else { return };
+        self.adopted.forget(&occupant.identity.id, seat);
+        self.unkept.insert(occupant.identity.id.clone(), None);
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.remove(&seat);
             entry.showing.remove(seat, occupant.device, &occupant.presence);

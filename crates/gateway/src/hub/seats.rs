@@ -15,6 +15,13 @@ pub(crate) struct Seat {
     pub(crate) seat: u32,
 }
 
+impl Seat {
+    /// Shard and seat in one number.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.shard) << 32 | u64::from(self.seat)
+    }
+}
+
 /// What the hub knows of a session.
 #[derive(Debug)]
 pub(super) struct Occupant {
@@ -23,6 +30,8 @@ pub(super) struct Occupant {
     pub(super) device: Device,
     /// The guilds it is in or is about to be in.
     pub(super) guilds: BTreeSet<GuildId>,
+    /// The first checkpoint that may have it.
+    pub(super) since: u64,
 }
 
 /// All seats.
@@ -88,6 +97,15 @@ impl Seats {
     /// Every session.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Occupant> {
         self.shards.iter().flat_map(|row| row.seats.iter().flatten())
+    }
+
+    /// Every session with its seat.
+    pub(super) fn with_seats(&self) -> impl Iterator<Item = (Seat, &Occupant)> {
+        let rows = self.shards.iter().zip(0..);
+        rows.flat_map(|(row, shard)| {
+            let seats = row.seats.iter().zip(0..);
+            seats.filter_map(move |(occupant, seat)| Some((Seat { shard, seat }, occupant.as_ref()?)))
+        })
     }
 
     fn place(&mut self, seat: Seat) -> Option<&mut Option<Occupant>> {

@@ -7,6 +7,7 @@ use clarion_model::user::{TokenHash, UserState};
 use tokio::sync::oneshot;
 
 use super::devices::Showing;
+use super::elsewhere::Adoption;
 use super::follow::Follow;
 use super::seats::Seat;
 use super::{OpenRequest, Opened};
@@ -42,6 +43,8 @@ pub(super) struct Waiting {
 pub(super) enum Wanted {
     /// To start a session.
     Open(Box<OpenRequest>, oneshot::Sender<Option<Opened>>),
+    /// To go on with a session from elsewhere.
+    Adopt(Box<Adoption>),
     /// To know that the account's events are seen from now on.
     Watch(oneshot::Sender<bool>),
 }
@@ -94,6 +97,7 @@ impl Wanted {
     fn is_abandoned(&self) -> bool {
         match self {
             Wanted::Open(_, reply) => reply.is_closed(),
+            Wanted::Adopt(adoption) => adoption.is_abandoned(),
             Wanted::Watch(reply) => reply.is_closed(),
         }
     }

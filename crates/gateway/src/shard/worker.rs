@@ -1,5 +1,6 @@
 //! What a shard's thread does: takes its inbox, keeps its sessions, writes to their sockets.
 
+mod elsewhere;
 mod flush;
 mod pace;
 mod seat;
@@ -150,6 +151,19 @@ impl Worker {
                 // Whoever asked may be gone; then its socket is, too, which is noticed at the first write.
                 let _ = reply.send(self.resume(seat, resume));
             }
+            Command::Check { seat, id, user, sequence, reply } => {
+                let _ = reply.send(self.check(seat, &id, user, sequence));
+            }
+            Command::Export { seat, seen, reply } => {
+                let _ = reply.send(self.export(seat, seen));
+            }
+            Command::Reserve { seat, identity } => self.reserve(seat, identity),
+            Command::Adopt { seat, sequence, earlier, resume, reply } => {
+                let _ = reply.send(self.adopt(seat, sequence, earlier, resume));
+            }
+            Command::Sequences(reply) => {
+                let _ = reply.send(self.sequences());
+            }
             Command::Write { seat, link, bytes, kind } => self.write(seat, link, bytes, kind),
             Command::Seen { seat, link, sequence } => {
                 if let Some(Some(entry)) = self.seats.get_mut(seat as usize)
@@ -189,16 +203,21 @@ impl Worker {
     }
 
     fn open(&mut self, seat: u32, identity: Arc<Identity>, link: Arc<Link>, dispatches: &[Dispatch]) {
+        let socket = Socket::new(link, self.limits.outbox_bytes);
+        self.sit(seat, Seat::new(identity, Session::new(self.limits.replay_bytes), Some(socket)));
+        for dispatch in dispatches {
+            self.push_owed(seat, dispatch);
+        }
+    }
+
+    /// Gives a session its seat.
+    fn sit(&mut self, seat: u32, session: Seat) {
         let at = seat as usize;
         if self.seats.len() <= at {
             self.seats.resize_with(at + 1, || None);
         }
-        let socket = Socket::new(link, self.limits.outbox_bytes);
-        self.seats[at] = Some(Seat::new(identity, Session::new(self.limits.replay_bytes), socket));
+        self.seats[at] = Some(session);
         self.totals.sessions += 1;
-        for dispatch in dispatches {
-            self.push_owed(seat, dispatch);
-        }
     }
 
     fn deliver(&mut self, delivery: &Delivery) {
@@ -276,7 +295,7 @@ impl Worker {
 
     fn resume(&mut self, seat: u32, resume: Resumption) -> Result<(), CannotResume> {
         let entry = self.seats.get(seat as usize).and_then(Option::as_ref);
-        let entry = entry.filter(|s| s.identity.id == resume.id && s.identity.user == resume.user);
+        let entry = entry.filter(|s| s.identity.id == resume.id && s.identity.user == resume.user && !s.arriving);
         let entry = entry.ok_or(CannotResume::Unknown)?;
         entry.session.resume(resume.sequence).map(drop)?;
         // The client says that the socket it had is dead, whatever it looks like from here.

@@ -40,6 +40,8 @@ events! {
     AUTHZ_DENIED = "authz.denied", Warn, "channel", "not permitted";
     SESSION_STARTED = "session.started", Info, "gateway", "session started";
     SESSION_RESUMED = "session.resumed", Info, "gateway", "session resumed";
+    SESSION_MOVED = "session.moved", Info, "gateway", "session goes on at another gateway";
+    SESSIONS_NOT_KEPT = "sessions.not_kept", Warn, "gateway", "sessions cannot be kept in the cache: if the gateway dies, clients begin anew";
     SESSION_ENDED = "session.ended", Info, "gateway", "session ended";
     SESSION_INVALIDATED = "session.invalidated", Info, "gateway", "session cannot be resumed";
     ADMISSION_REFUSED = "admission.refused", Warn, "gateway", "client sent away: it may not open a session just now";

@@ -4,6 +4,11 @@ use super::label::label;
 use super::{By, Counter, GatewayInstance, Gauge, Histogram, LATENCY, Own, RequestDurations, instruments};
 
 label! {
+    /// Where a session was that was gone on with.
+    ResumedFrom = "from" { Here = "here", Gateway = "gateway", Left = "left", Checkpoint = "checkpoint" }
+}
+
+label! {
     /// What a client sends over its socket.
     EventType = "event_type" {
         Heartbeat = "heartbeat", Identify = "identify", Resume = "resume", PresenceUpdate = "presence_update",
@@ -170,6 +175,10 @@ instruments! {
     replay_bytes: Gauge = "gateway.replay.bytes", Bytes;
     /// Followed logs that had to be followed again.
     follow_restarts: Counter = "gateway.follow.restarts", Count;
+    /// Sessions that were gone on with.
+    resumed: By<ResumedFrom, Counter> = "gateway.sessions.resumed", Count;
+    /// How often it was kept how far sessions had been told.
+    checkpoints: Counter = "gateway.checkpoints", Count;
     /// 1 while a presence server is attended, else 0.
     presence_attended: Gauge = "gateway.presence.attended", Count;
     /// Users whose presence is not followed because there are too many.

@@ -46,7 +46,7 @@ pub struct RedisConfig {
 pub struct RedisUrl(String);
 
 /// A cache, and the same as Redis if it is one.
-pub(super) type Opened = (Arc<dyn Cache>, Option<Arc<RedisCache>>);
+pub type Opened = (Arc<dyn Cache>, Option<Arc<RedisCache>>);
 
 /// The settings name no cache that could be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

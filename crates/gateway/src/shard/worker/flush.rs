@@ -4,7 +4,7 @@ use clarion_observability::metric::SocketError;
 
 use super::Worker;
 use crate::frame::{Dispatch, Frame};
-use crate::session::Session;
+use crate::session::{CannotResume, Session};
 use crate::shard::link::Then;
 use crate::shard::writing::{Written, write};
 
@@ -36,6 +36,16 @@ impl Totals {
     /// Forgets what a client has seen, and follows the replay buffer's size.
     pub(super) fn forget_seen(&mut self, session: &mut Session, seen: u64) {
         self.follow(session, |session| session.forget_seen(seen));
+    }
+
+    /// Puts before what a session was sent here what it was sent elsewhere, and follows the replay buffer's size.
+    pub(super) fn precede(
+        &mut self,
+        session: &mut Session,
+        sequence: u64,
+        earlier: Vec<Dispatch>,
+    ) -> Result<(), CannotResume> {
+        self.follow(session, |session| session.precede(sequence, earlier))
     }
 
     fn follow<T>(&mut self, session: &mut Session, change: impl FnOnce(&mut Session) -> T) -> T {

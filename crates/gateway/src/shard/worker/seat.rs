@@ -15,7 +15,9 @@ pub(super) struct Seat {
     pub(super) session: Session,
     pub(super) socket: Option<Socket>,
     pub(super) started: std::time::Instant,
-    started_at: Timestamp,
+    pub(super) started_at: Timestamp,
+    /// It comes from elsewhere and is not here yet.
+    pub(super) arriving: bool,
 }
 
 pub(super) struct Socket {
@@ -32,9 +34,9 @@ impl Socket {
 }
 
 impl Seat {
-    pub(super) fn new(identity: Arc<Identity>, session: Session, socket: Socket) -> Self {
+    pub(super) fn new(identity: Arc<Identity>, session: Session, socket: Option<Socket>) -> Self {
         let (started, started_at) = (std::time::Instant::now(), SystemTime::now().into());
-        Self { identity, session, socket: Some(socket), started, started_at }
+        Self { identity, session, socket, started, started_at, arriving: false }
     }
 
     /// What an operator sees of it.
