@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use clarion_model::key::{Epoch, Key, SLOTS, Slot};
+use clarion_model::key::{Epoch, Key, Slot};
 use clarion_model::time::Timestamp;
 use clarion_observability::metric::ChannelMetrics;
 use clarion_observability::{Span, log};
@@ -19,6 +19,9 @@ use crate::Config;
 use crate::actor::{self, Ask, Message};
 use crate::owner::{Answer, Command, Shared};
 use crate::refusal::Refusal;
+
+/// How long released slots may take to finish what is on its way. The store keeps later owners safe from the rest.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,16 +72,15 @@ struct Inner {
     held: Mutex<HashMap<Slot, Arc<Holding>>>,
     active: Mutex<HashMap<Key, Handle>>,
     ids: AtomicU64,
-    fenced: mpsc::Sender<Slot>,
+    changed: watch::Sender<()>,
     streams_end: CancellationToken,
 }
 
 impl Keys {
-    /// No slots yet. What is fenced later is told to the receiver.
-    pub(crate) fn new(host: Host, stores: Stores, config: Config) -> (Self, mpsc::Receiver<Slot>) {
+    /// No slots yet.
+    pub(crate) fn new(host: Host, stores: Stores, config: Config) -> Self {
         let metrics = ChannelMetrics::new(host.telemetry().meter());
         metrics.capacity.set(config.active_keys as f64);
-        let (fenced, told) = mpsc::channel(SLOTS.into());
         let inner = Inner {
             host,
             stores,
@@ -87,10 +89,10 @@ impl Keys {
             held: Mutex::default(),
             active: Mutex::default(),
             ids: AtomicU64::new(1),
-            fenced,
+            changed: watch::Sender::new(()),
             streams_end: CancellationToken::new(),
         };
-        (Self(Arc::new(inner)), told)
+        Self(Arc::new(inner))
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -133,51 +135,69 @@ impl Keys {
 
     // ── slots ──
 
-    /// The slots that are held, with their epochs.
+    /// The slots that are held, with their epochs; those that are being given up too, until that is done.
     pub(crate) fn held(&self) -> Vec<(Slot, Epoch)> {
         let mut held: Vec<_> = self.held_slots().values().map(|holding| (holding.slot, holding.epoch)).collect();
         held.sort_unstable();
         held
     }
 
-    /// A slot is this server's from now on.
-    pub(crate) fn hold(&self, slot: Slot, epoch: Epoch) {
-        let holding = Holding { slot, epoch, ended: CancellationToken::new(), actors: TaskTracker::new() };
-        let before = self.held_slots().insert(slot, Arc::new(holding));
-        if let Some(before) = before {
-            before.ended.cancel();
-        }
-        self.count_slots();
+    /// Changes with what is held.
+    pub(crate) fn held_changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 
-    /// Gives slots up, and returns when their actors have ended.
+    /// Slots are this server's from now on.
+    pub(crate) fn hold(&self, slots: impl IntoIterator<Item = (Slot, Epoch)>) {
+        {
+            let mut held = self.held_slots();
+            for (slot, epoch) in slots {
+                let holding = Holding { slot, epoch, ended: CancellationToken::new(), actors: TaskTracker::new() };
+                if let Some(before) = held.insert(slot, Arc::new(holding)) {
+                    before.ended.cancel();
+                }
+            }
+        }
+        self.held_changed();
+    }
+
+    /// Gives slots up. Nothing new is begun in them; they count as held until their actors have ended, or have had the time
+    /// for it, so that nobody takes them before.
     pub(crate) async fn release(&self, slots: &[Slot]) {
         let holdings: Vec<_> = {
-            let mut held = self.held_slots();
-            slots.iter().filter_map(|slot| held.remove(slot)).collect()
+            let held = self.held_slots();
+            slots.iter().filter_map(|slot| held.get(slot).cloned()).collect()
         };
-        self.count_slots();
         for holding in &holdings {
             holding.ended.cancel();
             holding.actors.close();
         }
-        for holding in &holdings {
-            holding.actors.wait().await;
+        let ended = async {
+            for holding in &holdings {
+                holding.actors.wait().await;
+            }
+        };
+        let _ = tokio::time::timeout(RELEASE, ended).await;
+        {
+            let mut held = self.held_slots();
+            for holding in &holdings {
+                drop_holding(&mut held, holding.slot, holding.epoch);
+            }
         }
+        self.held_changed();
     }
 
     /// A write found that a slot has another owner.
     pub(crate) fn fenced(&self, slot: Slot, epoch: Epoch) {
-        let dropped = {
-            let mut held = self.held_slots();
-            if held.get(&slot).is_some_and(|holding| holding.epoch == epoch) { held.remove(&slot) } else { None }
-        };
-        let Some(holding) = dropped else { return };
+        let Some(holding) = drop_holding(&mut self.held_slots(), slot, epoch) else { return };
         holding.ended.cancel();
-        self.count_slots();
         log::SLOT_FENCED.emit(log::Fields::detail(format!("slot {slot} epoch {}", epoch.0)));
-        // There is room for all slots, and what is held is reported anew with every stream.
-        let _ = self.0.fenced.try_send(slot);
+        self.held_changed();
+    }
+
+    fn held_changed(&self) {
+        self.count_slots();
+        self.0.changed.send_replace(());
     }
 
     fn count_slots(&self) {
@@ -244,7 +264,8 @@ impl Keys {
 
     /// The actor of a key, started if need be.
     fn handle(&self, key: Key) -> Result<Handle, Failure> {
-        let holding = self.held_slots().get(&key.slot()).cloned().ok_or(Failure::NotOwner)?;
+        let holding = self.held_slots().get(&key.slot()).filter(|h| !h.ended.is_cancelled()).cloned();
+        let holding = holding.ok_or(Failure::NotOwner)?;
         let mut active = self.active();
         if let Some(handle) = active.get(&key)
             && !handle.inbox.is_closed()
@@ -287,6 +308,11 @@ impl Keys {
             self.0.metrics.hosted.set(active.len() as f64);
         }
     }
+}
+
+/// Takes a slot out of those that are held, if it is held at this epoch.
+fn drop_holding(held: &mut HashMap<Slot, Arc<Holding>>, slot: Slot, epoch: Epoch) -> Option<Arc<Holding>> {
+    if held.get(&slot)?.epoch == epoch { held.remove(&slot) } else { None }
 }
 
 /// Asks the keys that were used longest ago to leave, if nobody needs them. `false`: all are needed.

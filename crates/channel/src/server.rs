@@ -15,8 +15,8 @@ use crate::slots::Membership;
 pub struct Deps {
     /// Where everything is kept.
     pub stores: Stores,
-    /// Who says which slots to hold.
-    pub router: Address,
+    /// The routers: one of them says which slots to hold.
+    pub routers: Vec<Address>,
 }
 
 /// A channel server that is bound and serves nothing yet.
@@ -31,9 +31,9 @@ impl Server {
     /// Binds the listener.
     pub async fn bind(config: Config, deps: Deps, host: Host) -> anyhow::Result<Self> {
         let listener = host.listen(&config.listen)?;
-        let address = config.address.clone().unwrap_or_else(|| listener.address().clone());
-        let (keys, fenced) = Keys::new(host.clone(), deps.stores, config);
-        let membership = Membership::new(keys.clone(), deps.router, address, fenced);
+        let address = listener.advertised("channel.address", config.address.as_ref())?;
+        let keys = Keys::new(host.clone(), deps.stores, config);
+        let membership = Membership::new(keys.clone(), deps.routers, address);
         Ok(Self { host, listener, keys, membership })
     }
 

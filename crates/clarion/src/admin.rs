@@ -30,14 +30,15 @@ pub(crate) struct AdminPort {
 }
 
 impl AdminPort {
-    /// Binds and serves. `routes` are the admin API and the probes.
+    /// Binds and serves. `routes` are the probes, and the admin API where the process `is_operated` through it.
     pub(crate) fn start(
         config: &AdminConfig,
         telemetry: Telemetry,
         routes: Router,
+        is_operated: bool,
         fatal: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let listener = bind(config)?;
+        let listener = bind(config, is_operated)?;
         let address = listener.local_addr()?;
         let pages = Router::new()
             .route("/metrics", get(metrics))
@@ -94,9 +95,9 @@ fn serve(listener: std::net::TcpListener, app: Router, stopped: oneshot::Receive
     })
 }
 
-fn bind(config: &AdminConfig) -> anyhow::Result<std::net::TcpListener> {
+fn bind(config: &AdminConfig, is_operated: bool) -> anyhow::Result<std::net::TcpListener> {
     let listener = match config.listen {
-        Some(at) if !at.ip().is_loopback() && config.token.is_none() => {
+        Some(at) if is_operated && !at.ip().is_loopback() && config.token.is_none() => {
             bail!("admin.listen is {at}, beyond this machine, and admin.token is not set")
         }
         Some(at) => std::net::TcpListener::bind(at).with_context(|| format!("admin.listen: cannot listen on {at}"))?,

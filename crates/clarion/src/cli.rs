@@ -1,18 +1,21 @@
-//! The command line: serve (the default), and what is done to a running Clarion from beside it.
+//! The command line: serve all (the default) or one service, and what is done to a running Clarion from beside it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use clarion_observability::Process as Observability;
 use clarion_observability::log::{self, Fields};
+use clarion_observability::{Process as Observability, Telemetry};
+use clarion_runtime::StopReport;
 use clarion_storage::scylla::Migrated;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ADMIN_PORT;
 use crate::demo::{self, Addresses};
-use crate::{Clarion, Config, StorageKind, check, load, monitor, start};
+use crate::{Clarion, Config, One, Service, StorageKind, check, load, monitor, print, start};
 
 #[derive(Parser)]
 #[command(version, about = "A chat platform whose operators can see everything that happens in it.")]
@@ -34,12 +37,33 @@ struct Serve {
     /// A configuration file (TOML)
     #[arg(long, env = "CLARION_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Say whether the settings can be used, and start nothing
+    #[arg(long)]
+    check: bool,
+    /// Print the settings that are in force, without secrets, and start nothing
+    #[arg(long)]
+    print: bool,
+}
+
+/// The command line of a program that is one service.
+#[derive(Parser)]
+#[command(version, about = "One service of Clarion, a chat platform whose operators can see what happens in it.")]
+struct Alone {
+    #[command(flatten)]
+    serve: Serve,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Checks the machine and the store, a line each; the exit code says whether one of them failed
     Doctor,
+    /// Be one service of a cluster
+    Serve {
+        /// Which
+        service: Service,
+        #[command(flatten)]
+        serve: Serve,
+    },
     /// Bring the keyspace of a ScyllaDB store to this program's version of the schema, or make it
     Migrate,
     /// Issue or revoke tokens of a running Clarion
@@ -98,14 +122,37 @@ struct AdminArgs {
     admin_token: Option<String>,
 }
 
+/// The whole of a program that is one service: reads the command line and serves.
+pub fn main_of(service: Service) -> ExitCode {
+    let Alone { serve } = Alone::parse();
+    exit(&format!("clarion-{}", service.as_str()), serve.run_one(service))
+}
+
+/// Says what went wrong, if anything did.
+pub fn exit(program: &str, result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reads the command line and does what it says.
 pub fn run() -> anyhow::Result<()> {
     let Cli { serve, command } = Cli::parse();
-    let Some(command) = command else { return serve.run() };
+    let command = match command {
+        None => return serve.run(),
+        Some(Command::Serve { service, serve }) => return serve.run_one(service),
+        Some(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Doctor => doctor::run(&serve.config()?).await,
+            // It has a runtime of its own for each service.
+            Command::Serve { .. } => Ok(()),
             Command::Migrate => migrate(&serve.config()?).await,
             Command::Token(command) => command.run(&serve).await,
             Command::Load { options, admin } => {
@@ -120,58 +167,110 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 impl Serve {
-    fn config(&self) -> anyhow::Result<Config> {
+    fn overrides(&self) -> Vec<(&str, String)> {
         let mut overrides = Vec::new();
         overrides.extend(self.listen.map(|at| ("gateway.listen", at.to_string())));
         overrides.extend(self.data.as_ref().map(|data| ("data", data.display().to_string())));
-        Ok(Config::read(self.config.as_deref(), &overrides)?)
+        overrides
+    }
+
+    fn config(&self) -> anyhow::Result<Config> {
+        Ok(Config::read(self.config.as_deref(), &self.overrides())?)
+    }
+
+    /// Whether only a question was asked; it is answered.
+    fn is_answered(&self, config: &Config) -> anyhow::Result<bool> {
+        if self.print {
+            print!("{}", print(config)?);
+        } else if self.check {
+            println!("the settings can be used");
+        }
+        Ok(self.print || self.check)
     }
 
     fn run(&self) -> anyhow::Result<()> {
         let config = self.config()?;
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
-        let observability = Observability::new(&config.telemetry)?;
-        let mut clarion = start(&config, observability)?;
-        let fatal = clarion.process().fatal();
-        clarion.telemetry().adopt_thread();
+        if self.is_answered(&config)? {
+            return Ok(());
+        }
+        make_data_folder(&config)?;
+        let mut clarion = start(&config, Observability::new(&config.telemetry)?)?;
+        let (fatal, telemetry) = (clarion.process().fatal(), clarion.telemetry().clone());
+        let begun = self.begin(&telemetry, format!("data folder {}", config.data.display()))?;
+        begun.block_on(async {
+            greet(&config, &clarion).await?;
+            clarion.ready();
+            until_stopped(&fatal).await
+        })?;
+        end(&begun, &fatal, move || clarion.stop())
+    }
+
+    fn run_one(&self, service: Service) -> anyhow::Result<()> {
+        let config = Config::read_for(service, self.config.as_deref(), &self.overrides())?;
+        config.check_for(service)?;
+        if self.is_answered(&config)? {
+            return Ok(());
+        }
+        let mut one = One::start(service, &config, Observability::new(&config.telemetry)?, None)?;
+        let (fatal, telemetry) = (one.process().fatal(), one.telemetry().clone());
+        let detail =
+            format!("{} at {}, operated at http://{}", telemetry.instance(), one.address(), one.admin_address());
+        let begun = self.begin(&telemetry, detail)?;
+        one.process().ready();
+        begun.block_on(until_stopped(&fatal))?;
+        end(&begun, &fatal, move || one.stop())
+    }
+
+    fn begin(&self, telemetry: &Telemetry, detail: String) -> anyhow::Result<tokio::runtime::Runtime> {
+        telemetry.adopt_thread();
         if let Some(file) = &self.config {
             log::CONFIG_LOADED.emit(Fields::detail(file.display().to_string()));
         }
-        log::PROCESS_STARTED.emit(Fields::detail(format!("data folder {}", config.data.display())));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            greet(&config, &clarion).await?;
-            clarion.ready();
-            tokio::select! {
-                stopped = clarion_runtime::stop_requested() => stopped?,
-                () = fatal.cancelled() => {}
-            }
-            anyhow::Ok(())
-        })?;
-        // A second signal during the drain ends the process at once.
-        runtime.spawn(async {
-            if clarion_runtime::stop_requested().await.is_ok() {
-                std::process::exit(130);
-            }
-        });
-        let (ended, when_ended) = tokio::sync::oneshot::channel();
-        let failed = fatal.is_cancelled();
-        log::PROCESS_STOPPING.emit(Fields::default());
-        std::thread::spawn(move || ended.send(clarion.stop()));
-        let report = runtime.block_on(when_ended).context("the stop itself failed")?;
-        let cut_off = report.cut_off.join(", ");
-        let cut_off = (!cut_off.is_empty()).then(|| format!("cut off at the deadline: {cut_off}"));
-        log::PROCESS_STOPPED.emit(Fields {
-            duration_ms: Some(report.took.as_secs_f64() * 1e3),
-            detail: cut_off,
-            ..Fields::default()
-        });
-        if failed || !report.failed.is_empty() {
-            bail!("ended because of a failure; the log says which");
-        }
-        Ok(())
+        log::PROCESS_STARTED.emit(Fields::detail(detail));
+        Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
     }
+}
+
+fn make_data_folder(config: &Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make the data folder {}", config.data.display()))
+}
+
+async fn until_stopped(fatal: &CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        stopped = clarion_runtime::stop_requested() => Ok(stopped?),
+        () = fatal.cancelled() => Ok(()),
+    }
+}
+
+/// Ends a process that is to stop.
+fn end(
+    runtime: &tokio::runtime::Runtime,
+    fatal: &CancellationToken,
+    stop: impl FnOnce() -> StopReport + Send + 'static,
+) -> anyhow::Result<()> {
+    // A second signal during the drain ends the process at once.
+    runtime.spawn(async {
+        if clarion_runtime::stop_requested().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    let (ended, when_ended) = tokio::sync::oneshot::channel();
+    let failed = fatal.is_cancelled();
+    log::PROCESS_STOPPING.emit(Fields::default());
+    std::thread::spawn(move || ended.send(stop()));
+    let report = runtime.block_on(when_ended).context("the stop itself failed")?;
+    let cut_off = report.cut_off.join(", ");
+    let cut_off = (!cut_off.is_empty()).then(|| format!("cut off at the deadline: {cut_off}"));
+    log::PROCESS_STOPPED.emit(Fields {
+        duration_ms: Some(report.took.as_secs_f64() * 1e3),
+        detail: cut_off,
+        ..Fields::default()
+    });
+    if failed || !report.failed.is_empty() {
+        bail!("ended because of a failure; the log says which");
+    }
+    Ok(())
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {

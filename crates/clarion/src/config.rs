@@ -1,11 +1,25 @@
 //! The settings of the whole process. Each section is a service's or a shared part's own.
+//!
+//! One file may serve all processes of a cluster: each reads what concerns it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clarion_runtime::config::{ConfigError, load};
+use clarion_runtime::{Address, Listen};
 
-use crate::Topology;
+use crate::{Service, Topology};
+
+/// Where the services of one machine listen for each other, unless the settings say otherwise.
+const ROUTER_PORT: u16 = 7_001;
+const CHANNEL_PORT: u16 = 7_002;
+const PRESENCE_PORT: u16 = 7_003;
+const SEARCH_PORT: u16 = 7_004;
+const GATEWAY_PORT: u16 = 7_005;
+const VOICE_PORT: u16 = 7_006;
+/// The share of traces of separate services that is exported.
+const SAMPLE_RATIO: f64 = 0.01;
 
 /// The port for metrics, probes, traces and the admin API.
 pub(crate) const ADMIN_PORT: u16 = 9_568;
@@ -20,8 +34,12 @@ pub struct Config {
     pub demo: bool,
     /// How long each service may take to end, in seconds.
     pub drain_seconds: u64,
-    /// How many of each service.
+    /// How many of each service, where one process is all of them.
     pub topology: Topology,
+    /// What a separate service is called, unlike all others; its kind and the machine's name unless it is set.
+    pub instance: Option<String>,
+    /// Where a separate service finds the others.
+    pub peers: Peers,
     /// The admin port.
     pub admin: AdminConfig,
     /// Logs, traces, metrics.
@@ -67,6 +85,18 @@ pub enum StorageKind {
     Scylla,
 }
 
+/// Where the other services are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// All routers.
+    pub routers: Vec<Address>,
+    /// The presence server.
+    pub presence: Option<Address>,
+    /// The search service; without it there is no search.
+    pub search: Option<Address>,
+}
+
 /// Settings of the admin port.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -84,6 +114,8 @@ impl Default for Config {
             demo: true,
             drain_seconds: 10,
             topology: Topology::default(),
+            instance: None,
+            peers: Peers::default(),
             admin: AdminConfig::default(),
             telemetry: clarion_observability::Config::default(),
             storage: StorageConfig::default(),
@@ -100,9 +132,37 @@ impl Default for Config {
 
 impl Config {
     /// Reads the settings: defaults, file, the names that every operator knows (`LOG_LEVEL`,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`, `DB_POOL_SIZE`, `CIRCUIT_BREAKER_ENABLED`), Clarion's own names in the environment, command line; each over
-    /// the last.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`, `DB_POOL_SIZE`, `CIRCUIT_BREAKER_ENABLED`), Clarion's own names in
+    /// the environment, command line; each over the last.
     pub fn read(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
+        Self::read_over(&Self::default(), file, overrides)
+    }
+
+    /// The same for a process that is one service.
+    pub fn read_for(service: Service, file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let mut config = Self::read_over(&Self::separate(), file, overrides)?;
+        config.instance.get_or_insert_with(|| format!("{}-{}", service.as_str(), machine()));
+        Ok(config)
+    }
+
+    /// The defaults of separate services: one of each on this machine, over a store that several may share.
+    pub fn separate() -> Self {
+        let listen = |port| Listen::Tcp((Ipv4Addr::LOCALHOST, port).into());
+        let at = |port| Address::Http(format!("http://{}:{port}", Ipv4Addr::LOCALHOST));
+        let mut config = Self { demo: false, ..Self::default() };
+        config.telemetry.sample_ratio = SAMPLE_RATIO;
+        config.storage.kind = StorageKind::Scylla;
+        config.router.listen = listen(ROUTER_PORT);
+        config.channel.listen = listen(CHANNEL_PORT);
+        config.presence.listen = listen(PRESENCE_PORT);
+        config.search.listen = listen(SEARCH_PORT);
+        config.gateway.rpc = listen(GATEWAY_PORT);
+        config.voice.listen = listen(VOICE_PORT);
+        config.peers = Peers { routers: vec![at(ROUTER_PORT)], presence: Some(at(PRESENCE_PORT)), search: None };
+        config
+    }
+
+    fn read_over(defaults: &Self, file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
         let mut known = Vec::new();
         if let Some(level) = env("LOG_LEVEL") {
             known.push(("telemetry.log_level", level));
@@ -115,17 +175,105 @@ impl Config {
         }
         known.extend(env("DB_POOL_SIZE").map(|size| ("storage.scylla.connections", size)));
         known.extend(env("CIRCUIT_BREAKER_ENABLED").map(|on| ("storage.scylla.circuit_breaker", on)));
-        let mut config: Self = load(file, &known, overrides)?;
-        if config.storage.embedded.path == Self::default().storage.embedded.path {
+        let mut config: Self = load(defaults, file, &known, overrides)?;
+        if config.storage.embedded.path == defaults.storage.embedded.path {
             config.storage.embedded.path = config.data.join("store");
         }
-        if config.search.index.path == Self::default().search.index.path {
+        if config.search.index.path == defaults.search.index.path {
             config.search.index.path = config.data.join("search");
         }
         Ok(config)
+    }
+
+    /// What cannot work in a process that is one service, if anything.
+    pub fn check_for(&self, service: Service) -> anyhow::Result<()> {
+        let peers = &self.peers;
+        match service {
+            Service::Router | Service::Channel | Service::Search => match self.storage.kind {
+                StorageKind::Embedded => bail!(
+                    "storage.kind is embedded, expected scylla: a store inside one process cannot be shared with others"
+                ),
+                StorageKind::Scylla => {
+                    self.storage.scylla.check().map_err(|error| anyhow::anyhow!("storage.scylla.{error}"))?;
+                }
+            },
+            Service::Gateway if peers.presence.is_none() => {
+                bail!("peers.presence is not set, expected where the presence server answers, such as http://host:7003")
+            }
+            Service::Gateway | Service::Presence | Service::Voice => {}
+        }
+        if matches!(service, Service::Gateway | Service::Channel) && peers.routers.is_empty() {
+            bail!("peers.routers is [], expected where the routers answer, such as [\"http://host:7001\"]");
+        }
+        let among = [&peers.presence, &peers.search].into_iter().flatten().chain(&peers.routers);
+        if let Some(pipe) = among.clone().find(|address| matches!(address, Address::InProcess(_))) {
+            bail!("peers: {pipe} is inside one process, expected http://host:port");
+        }
+        let listen = match service {
+            Service::Router => ("router.listen", &self.router.listen),
+            Service::Channel => ("channel.listen", &self.channel.listen),
+            Service::Presence => ("presence.listen", &self.presence.listen),
+            Service::Search => ("search.listen", &self.search.listen),
+            Service::Voice => ("voice.listen", &self.voice.listen),
+            Service::Gateway => ("gateway.rpc", &self.gateway.rpc),
+        };
+        if let (name, Listen::InProcess) = listen {
+            bail!("{name} is in-process, where no other process comes, expected an address with a port");
+        }
+        match service {
+            Service::Router => self.router.check(),
+            Service::Presence => self.presence.check(),
+            Service::Gateway => self.gateway.check(),
+            Service::Channel | Service::Search | Service::Voice => Ok(()),
+        }
     }
 }
 
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The name of this machine, or of this container.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "0".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_separate_services_are_whole() {
+        for service in Service::ALL {
+            Config::separate().check_for(service).expect("a laptop's");
+        }
+        assert_eq!(Config::separate().telemetry.sample_ratio, 0.01);
+        assert_eq!(Config::default().telemetry.sample_ratio, 1.0);
+    }
+
+    #[test]
+    fn what_cannot_work_is_named_with_what_was_expected() {
+        let said = |service, change: fn(&mut Config)| {
+            let mut config = Config::separate();
+            change(&mut config);
+            config.check_for(service).expect_err("refused").to_string()
+        };
+        let all = [
+            (said(Service::Channel, |c| c.peers.routers.clear()), "peers.routers"),
+            (said(Service::Gateway, |c| c.peers.presence = None), "peers.presence"),
+            (
+                said(Service::Gateway, |c| c.peers.routers = vec![Address::in_process("router-0")]),
+                "in-process:router-0",
+            ),
+            (said(Service::Router, |c| c.storage.kind = StorageKind::Embedded), "storage.kind is embedded"),
+            (said(Service::Router, |c| c.router.lease_ms = 1), "router.lease_ms is 1"),
+            (said(Service::Channel, |c| c.channel.listen = Listen::InProcess), "channel.listen is in-process"),
+            (said(Service::Channel, |c| c.storage.scylla.hosts = vec!["db".into()]), "storage.scylla.hosts"),
+        ];
+        for (said, named) in all {
+            assert!(said.contains(named) && said.contains("expected") || said.contains("is not host:port"), "{said}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! All services in one process: the list, the admin port, the demo workspace, and the command line.
+//! All services in one process, or one in each: the list, the admin port, the demo workspace, and the command line.
 
 mod admin;
 pub mod check;
@@ -8,7 +8,11 @@ pub mod demo;
 mod doctor;
 pub mod load;
 pub mod monitor;
+mod print;
+mod serve;
 mod start;
 
-pub use config::{AdminConfig, Config, StorageConfig, StorageKind};
+pub use config::{AdminConfig, Config, Peers, StorageConfig, StorageKind};
+pub use print::print;
+pub use serve::{One, Service};
 pub use start::{Clarion, Topology, start};

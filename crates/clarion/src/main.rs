@@ -3,11 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match clarion::cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("clarion: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    clarion::cli::exit("clarion", clarion::cli::run())
 }

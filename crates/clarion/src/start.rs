@@ -68,36 +68,35 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     }
     let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
     let (stores, is_new) = start_store(&mut process, config)?;
-    let deps = clarion_router::Deps { stores: stores.clone() };
-    let settings = config.router.clone();
-    let (router, admin, telemetry) = process.start("router", ROUTER, 1, |host| async move {
-        let server = clarion_router::Server::bind(settings, deps, host.clone()).await?;
-        Ok(((server.address().clone(), server.admin(), host.telemetry().clone()), server.run()))
-    })?;
-    let (search, operators) = start_search(&mut process, config, &stores)?;
+    let (router, admin, telemetry) = start_router(&mut process, config, ROUTER, &stores, true)?;
+    let (search, operators, _) = start_search(&mut process, config, "search-0", &stores)?;
     for n in 0..topology.channel_servers {
-        start_channel_server(&mut process, config, n, &stores, &router)?;
+        start_channel_server(&mut process, config, &format!("channel-{n}"), &stores, vec![router.clone()])?;
     }
     let cache = start_cache(&mut process, &config.cache)?;
-    let presence = start_presence(&mut process, &config.presence, &cache)?;
-    let voice_servers = (0..topology.voice_servers).map(|n| start_voice(&mut process, config, n));
+    let (presence, _) = start_presence(&mut process, &config.presence, PRESENCE, &cache)?;
+    let voice_servers = (0..topology.voice_servers).map(|n| {
+        let (address, _) = start_voice(&mut process, nth_voice_server(config, n), &format!("voice-{n}"))?;
+        Ok(address)
+    });
     let voice_servers = voice_servers.collect::<anyhow::Result<Vec<_>>>()?;
     let (mut gateways, demo, trace_pages) = (Vec::new(), Demo::default(), TracePages::default());
     for n in 0..topology.gateways {
-        let (router, presence, search) = (router.clone(), presence.clone(), Some(search.clone()));
-        let deps = Deps { router, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
-        gateways.push(start_gateway(&mut process, config, n, deps)?);
+        let (routers, presence, search) = (vec![router.clone()], presence.clone(), Some(search.clone()));
+        let deps = Deps { routers, presence, search, demo: demo.clone(), trace_pages: trace_pages.clone() };
+        let settings = nth_gateway(config, n)?;
+        gateways.push(start_gateway(&mut process, settings, &format!("gateway-{n}"), deps)?.0);
     }
     let routes = admin.routes(config.admin.token.clone()).merge(process.probes().routes());
     let routes = routes.merge(clarion_router::for_operators(operators.routes(), config.admin.token.clone()));
-    let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, process.fatal())?;
+    let admin_port = AdminPort::start(&config.admin, telemetry.clone(), routes, true, process.fatal())?;
     admin_port.show_traces(&trace_pages);
     let presence = config.presence.clone();
     Ok(Clarion { process, is_new, telemetry, admin_port, admin, gateways, voice_servers, presence, cache, demo })
 }
 
 /// The store is a service like any other: first to start and last to stop. Its spans are those of whoever calls it.
-fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores, bool)> {
+pub(crate) fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores, bool)> {
     match config.storage.kind {
         StorageKind::Embedded => start_embedded(process, config.storage.embedded.clone()),
         StorageKind::Scylla => start_scylla(process, config.storage.scylla.clone()),
@@ -150,7 +149,7 @@ async fn is_new(stores: &Stores) -> anyhow::Result<bool> {
 
 /// Where the cache is a server, its connection is a service like any other. One that is away at the start is waited for
 /// briefly, and found later.
-fn start_cache(process: &mut Process, config: &cache::Config) -> anyhow::Result<Arc<dyn Cache>> {
+pub(crate) fn start_cache(process: &mut Process, config: &cache::Config) -> anyhow::Result<Arc<dyn Cache>> {
     let (cache, redis) = config.open()?;
     if let Some(redis) = redis {
         process.start("cache", "cache-0", 1, |host| async move {
@@ -164,71 +163,109 @@ fn start_cache(process: &mut Process, config: &cache::Config) -> anyhow::Result<
     Ok(cache)
 }
 
-fn start_channel_server(
+/// `is_alone`: nobody else runs a router over the same store.
+pub(crate) fn start_router(
     process: &mut Process,
     config: &Config,
-    n: usize,
+    name: &str,
     stores: &Stores,
-    router: &Address,
-) -> anyhow::Result<()> {
-    let deps = clarion_channel::Deps { stores: stores.clone(), router: router.clone() };
+    is_alone: bool,
+) -> anyhow::Result<(Address, Admin, Telemetry)> {
+    let deps = clarion_router::Deps { stores: stores.clone(), is_alone };
+    let settings = config.router.clone();
+    process.start("router", name, 1, |host| async move {
+        let server = clarion_router::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.address().clone(), server.admin(), host.telemetry().clone()), server.run()))
+    })
+}
+
+pub(crate) fn start_channel_server(
+    process: &mut Process,
+    config: &Config,
+    name: &str,
+    stores: &Stores,
+    routers: Vec<Address>,
+) -> anyhow::Result<(Address, Telemetry)> {
+    let deps = clarion_channel::Deps { stores: stores.clone(), routers };
     let settings = config.channel.clone();
-    process.start("channel", &format!("channel-{n}"), 1, |host| async move {
-        Ok(((), clarion_channel::Server::bind(settings, deps, host).await?.run()))
+    process.start("channel", name, 1, |host| async move {
+        let server = clarion_channel::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.address().clone(), host.telemetry().clone()), server.run()))
     })
 }
 
 /// After the router and before the channel servers: it stops after them and sees the last of what they wrote.
-fn start_search(
+pub(crate) fn start_search(
     process: &mut Process,
     config: &Config,
+    name: &str,
     stores: &Stores,
-) -> anyhow::Result<(Address, clarion_search::Operators)> {
+) -> anyhow::Result<(Address, clarion_search::Operators, Telemetry)> {
     let deps = clarion_search::Deps { stores: stores.clone() };
     let settings = config.search.clone();
-    process.start("search", "search-0", 1, |host| async move {
-        let server = clarion_search::Server::bind(settings, deps, host).await?;
-        Ok(((server.address().clone(), server.operators()), server.run()))
+    process.start("search", name, 1, |host| async move {
+        let server = clarion_search::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.address().clone(), server.operators(), host.telemetry().clone()), server.run()))
     })
 }
 
-fn start_presence(
+pub(crate) fn start_presence(
     process: &mut Process,
     config: &clarion_presence::Config,
+    name: &str,
     cache: &Arc<dyn Cache>,
-) -> anyhow::Result<Address> {
+) -> anyhow::Result<(Address, Telemetry)> {
     let deps = clarion_presence::Deps { cache: cache.clone() };
     let settings = config.clone();
-    process.start("presence", PRESENCE, 1, |host| async move {
-        let server = clarion_presence::Server::bind(settings, deps, host).await?;
-        Ok((server.address().clone(), server.run()))
+    process.start("presence", name, 1, |host| async move {
+        let server = clarion_presence::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.address().clone(), host.telemetry().clone()), server.run()))
     })
 }
 
-/// Before the gateways, so that these have ended when the voice servers drain.
-fn start_voice(process: &mut Process, config: &Config, n: usize) -> anyhow::Result<Address> {
+/// The settings of one of several voice servers of a process.
+fn nth_voice_server(config: &Config, n: usize) -> clarion_voice::Config {
     let mut settings = config.voice.clone();
     if n > 0 {
         // What is set is the first one's.
         let free = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
         (settings.http, settings.udp, settings.public_url) = (free, free, None);
     }
-    process.start("voice", &format!("voice-{n}"), 1, |host| async move {
-        let server = clarion_voice::Server::bind(settings, clarion_voice::Deps::default(), host).await?;
-        Ok((server.address().clone(), server.run()))
+    settings
+}
+
+/// Before the gateways, so that these have ended when the voice servers drain.
+pub(crate) fn start_voice(
+    process: &mut Process,
+    settings: clarion_voice::Config,
+    name: &str,
+) -> anyhow::Result<(Address, Telemetry)> {
+    process.start("voice", name, 1, |host| async move {
+        let server = clarion_voice::Server::bind(settings, clarion_voice::Deps::default(), host.clone()).await?;
+        Ok(((server.address().clone(), host.telemetry().clone()), server.run()))
     })
 }
 
-fn start_gateway(process: &mut Process, config: &Config, n: usize, deps: Deps) -> anyhow::Result<SocketAddr> {
+/// The settings of one of several gateways of a process.
+fn nth_gateway(config: &Config, n: usize) -> anyhow::Result<clarion_gateway::Config> {
     let mut settings = config.gateway.clone();
     // Port 0 is a free one for each.
     if settings.listen.port() != 0 {
         let port = u16::try_from(n).ok().and_then(|n| settings.listen.port().checked_add(n));
         settings.listen.set_port(port.with_context(|| format!("topology.gateways: no port is left for gateway {n}"))?);
     }
-    process.start("gateway", &format!("gateway-{n}"), 2, |host| async move {
-        let server = clarion_gateway::Server::bind(settings, deps, host).await?;
-        Ok((server.local_addr(), server.run()))
+    Ok(settings)
+}
+
+pub(crate) fn start_gateway(
+    process: &mut Process,
+    settings: clarion_gateway::Config,
+    name: &str,
+    deps: Deps,
+) -> anyhow::Result<(SocketAddr, Telemetry)> {
+    process.start("gateway", name, 2, |host| async move {
+        let server = clarion_gateway::Server::bind(settings, deps, host.clone()).await?;
+        Ok(((server.local_addr(), host.telemetry().clone()), server.run()))
     })
 }
 
@@ -275,7 +312,7 @@ impl Clarion {
 
     /// Starts the presence server anew after [`Process::stop_one`], over the same cache; for tests of what comes back.
     pub fn restart_presence(&mut self) -> anyhow::Result<()> {
-        start_presence(&mut self.process, &self.presence, &self.cache).map(drop)
+        start_presence(&mut self.process, &self.presence, PRESENCE, &self.cache).map(drop)
     }
 
     /// The services.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::bail;
-use clarion_runtime::Listen;
+use clarion_runtime::{Address, Listen};
 use serde::{Deserialize, Serialize};
 
 use crate::rest::RestConfig;
@@ -18,6 +18,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators' requests arrive, through the router.
     pub rpc: Listen,
+    /// Where routers reach that, when it is not where it listens.
+    pub rpc_address: Option<Address>,
     /// The socket URL that clients are given, such as `wss://chat.example`. Without it, the host they asked.
     pub public_url: Option<String>,
     /// Where people find the page of a trace, with `{trace_id}` in it, such as `http://jaeger:16686/trace/{trace_id}`.
@@ -86,6 +88,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             rpc: Listen::default(),
+            rpc_address: None,
             public_url: None,
             trace_url: None,
             shards: 2,
@@ -119,7 +122,7 @@ impl Default for AdmissionConfig {
 
 impl Config {
     /// What makes the settings contradict each other, if anything does.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self) -> anyhow::Result<()> {
         let (replay, outbox) = (self.replay_bytes, self.outbox_bytes);
         if replay / 2 < outbox {
             bail!(

@@ -1,31 +1,39 @@
-//! Who owns what, and how to reach them: answered from what is known, asked of the router otherwise.
+//! Who owns what, and how to reach them: answered from what is known, asked of a router otherwise.
 //!
-//! What is known may be old. An owner that is not the owner any more says so; then the router is asked again.
+//! A router tells of every change. What is known may be old all the same: an owner that is not the owner any more says so,
+//! and what another router says next is waited for, or asked. Without routers what is known goes on to be used.
 
+mod following;
+mod routers;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use clarion_model::id::ChannelId;
-use clarion_model::key::{Key, Slot};
+use clarion_model::key::{Epoch, Key, Slot};
 use clarion_observability::{Span, span};
 use clarion_proto::v1;
 use clarion_proto::v1::channel_client::ChannelClient;
 use clarion_proto::v1::route_request::What;
-use clarion_proto::v1::router_client::RouterClient;
 use clarion_runtime::{Address, Host, Peer};
 use futures_util::future::BoxFuture;
 use prost::Message;
+use tokio::sync::watch;
 use tonic::{Code, Response, Status};
 
+use routers::Routers;
 use table::{Owner, Table};
 
 /// How long a call is tried again while its key changes hands.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest first pause between two tries; each further one may be twice as long.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a slot that has no owner is waited for where every change is told, before a router is asked.
+const OWNER_WAIT: Duration = Duration::from_secs(1);
+/// How long an answer may take of an owner that is none any more: one who hands over finishes what it has begun.
+const LAST_WORD: Duration = Duration::from_millis(250);
 /// Largest answer of a channel server: a guild with all its members.
 const ANSWER_BYTES: usize = 64 << 20;
 /// Connections kept to channel servers. Beyond it all are made anew.
@@ -37,8 +45,12 @@ pub(crate) struct Directory(Arc<Inner>);
 
 struct Inner {
     host: Host,
-    router: RouterClient<Peer>,
+    routers: Routers,
     table: RwLock<Table>,
+    /// Counts changes of the table.
+    changed: watch::Sender<u64>,
+    /// Whether a router tells of every change just now.
+    is_followed: watch::Sender<bool>,
     peers: Mutex<HashMap<Address, ChannelClient<Peer>>>,
 }
 
@@ -59,6 +71,7 @@ pub(crate) struct Route {
     /// The owner's instance.
     pub(crate) server: Arc<str>,
     pub(crate) address: Address,
+    pub(crate) epoch: Epoch,
 }
 
 /// Something was not found.
@@ -98,15 +111,27 @@ enum Repeat {
 }
 
 impl Directory {
-    /// A directory that knows nothing but the router.
-    pub(crate) fn new(host: Host, router: &Address) -> Self {
-        let router = RouterClient::new(host.peer(router));
-        Self(Arc::new(Inner { host, router, table: RwLock::default(), peers: Mutex::default() }))
+    /// A directory that knows nothing but the routers.
+    pub(crate) fn new(host: Host, routers: &[Address]) -> Self {
+        let routers = Routers::new(&host, routers);
+        let (changed, is_followed) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self(Arc::new(Inner { host, routers, table: RwLock::default(), changed, is_followed, peers: Mutex::default() }))
     }
 
-    /// Finds something, from what is known or by asking the router. Looking for a channel is a step of a request's trace.
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds something, from what is known or by asking a router. Looking for a channel is a step of a request's trace.
     pub(crate) async fn route(&self, target: Target) -> Result<Route, RouteError> {
-        let known = self.0.table.read().unwrap_or_else(PoisonError::into_inner).find(target);
+        let mut known = self.table().find(target);
+        if known.is_none() {
+            known = self.told(target).await;
+        }
         if let Some(route) = known {
             if let Target::Channel(channel) = target {
                 span::routed(&span::channel_route(None, channel, true), &route.server);
@@ -116,25 +141,63 @@ impl Directory {
         self.ask(target).await
     }
 
+    /// Waits for an owner where every change is told.
+    async fn told(&self, target: Target) -> Option<Route> {
+        self.table().key(target)?;
+        let (mut changed, mut followed) = (self.0.changed.subscribe(), self.0.is_followed.subscribe());
+        let found = async {
+            loop {
+                changed.borrow_and_update();
+                if let Some(route) = self.table().find(target) {
+                    return Some(route);
+                }
+                tokio::select! {
+                    changed = changed.changed() => changed.ok()?,
+                    _ = followed.wait_for(|followed| !followed) => return None,
+                }
+            }
+        };
+        tokio::time::timeout(OWNER_WAIT, found).await.ok().flatten()
+    }
+
+    /// Returns when a slot has had another owner for a while than the one that was found.
+    async fn moved_on(&self, route: &Route) {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let has_moved = |owner: &Owner| owner.epoch > route.epoch && owner.address != route.address;
+            if self.table().owner(route.slot).is_some_and(has_moved) {
+                return tokio::time::sleep(LAST_WORD).await;
+            }
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Where a key lies, as far as is known.
+    pub(crate) fn known(&self, key: Key) -> Option<Address> {
+        self.table().owner(key.slot()).map(|owner| owner.address.clone())
+    }
+
     async fn ask(&self, target: Target) -> Result<Route, RouteError> {
         let what = match target {
             Target::Channel(channel) => What::ChannelId(channel.0),
             Target::Key(key) => What::Key(key.into()),
         };
-        let mut router = self.0.router.clone();
-        let answer = router.route(v1::RouteRequest { what: Some(what) }).await;
+        let answer = self.0.routers.route(v1::RouteRequest { what: Some(what) }).await;
         let found = answer.map_err(|status| match status.code() {
             Code::NotFound => RouteError::Unknown,
             _ => RouteError::Unavailable(status.message().to_owned()),
         })?;
-        let route = read(found.into_inner()).map_err(RouteError::Unavailable)?;
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner).learn(target, &route);
+        let route = read(found).map_err(RouteError::Unavailable)?;
+        self.table_mut().learn(target, &route);
         Ok(route)
     }
 
-    /// The owner of a key is not the one that is known.
-    pub(crate) fn forget(&self, key: Key) {
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner).forget(key.slot());
+    /// The owner of a key is not the one at an address.
+    pub(crate) fn forget(&self, key: Key, address: &Address) {
+        self.table_mut().forget(key.slot(), address);
     }
 
     /// A client of a channel server.
@@ -176,13 +239,18 @@ impl Directory {
         loop {
             let error = match self.route(target).await {
                 Ok(route) => {
-                    let status = match f(self.client(&route.address), route.key).await {
+                    let answer = tokio::select! {
+                        answer = f(self.client(&route.address), route.key) => answer,
+                        // Of one that hangs nothing is to be expected.
+                        () = self.moved_on(&route) => Err(Status::unavailable("it went to another owner meanwhile")),
+                    };
+                    let status = match answer {
                         Ok(response) => return Ok(response.into_inner()),
                         Err(status) => status,
                     };
                     let failure = Failure::of(&status);
                     if !matches!(failure, Failure::Final(_)) {
-                        self.forget(route.key);
+                        self.forget(route.key, &route.address);
                     }
                     match failure {
                         Failure::Final(error) => return Err(error),
@@ -262,12 +330,12 @@ fn read(found: v1::RouteResponse) -> Result<Route, String> {
     let key = found.key.ok_or("no key")?;
     let key = Key::try_from(key).map_err(|e| e.to_string())?;
     let address = found.address.parse::<Address>().map_err(|e| e.to_string())?;
-    Ok(Route { key, slot: key.slot(), server: found.server.into(), address })
+    Ok(Route { key, slot: key.slot(), server: found.server.into(), address, epoch: Epoch(found.epoch) })
 }
 
 impl From<&Route> for Owner {
     fn from(route: &Route) -> Self {
-        Self { server: route.server.clone(), address: route.address.clone() }
+        Self { server: route.server.clone(), address: route.address.clone(), epoch: route.epoch }
     }
 }
 

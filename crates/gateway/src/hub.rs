@@ -20,12 +20,12 @@ pub(crate) mod testing;
 mod user;
 mod watched;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_model::id::{GuildId, UserId};
-use clarion_model::key::Key;
+use clarion_model::key::{Key, Slot};
 use clarion_model::presence::{Device, Presence};
 use clarion_model::user::{TokenHash, User};
 use clarion_observability::metric::GatewayMetrics;
@@ -113,6 +113,8 @@ pub(crate) struct Parts {
     pub(crate) ended: mpsc::Receiver<Ended>,
     /// What comes from the presence server.
     pub(crate) heard: mpsc::Receiver<Heard>,
+    /// Slots that have another owner.
+    pub(crate) moved: mpsc::Receiver<Vec<Slot>>,
     /// The number of this gateway in session ids.
     pub(crate) number: u32,
     /// Ends the hub.
@@ -133,6 +135,7 @@ pub(crate) struct Hub {
     ledger: Arc<Ledger>,
     ended: mpsc::Receiver<Ended>,
     heard: mpsc::Receiver<Heard>,
+    moved: mpsc::Receiver<Vec<Slot>>,
     number: u32,
     stop: CancellationToken,
     streams: Streams,
@@ -208,6 +211,7 @@ impl Hub {
             ledger: parts.ledger,
             ended: parts.ended,
             heard: parts.heard,
+            moved: parts.moved,
             number: parts.number,
             stop: parts.stop,
             brought,
@@ -233,6 +237,7 @@ impl Hub {
                 Some(heard) = self.heard.recv() => self.presence_heard(heard).await,
                 () = tokio::time::sleep_until(due_at.into()), if due.is_some() => self.presences_due(Instant::now()).await,
                 Some((key, address)) = self.routing.next() => self.routed(key, address),
+                Some(slots) = self.moved.recv() => self.move_on(slots),
                 _ = tick.tick() => self.sweep(Instant::now()),
             }
         }
@@ -291,21 +296,23 @@ impl Hub {
     fn routed(&mut self, key: Key, address: Option<Address>) {
         let Some(follow) = self.follow(key).filter(|f| f.phase == Phase::Routing) else { return };
         let after = follow.position().map(v1::Position::from);
-        let Some(address) = address else { return self.lost(key) };
+        let Some(address) = address else { return self.lost(key, None) };
         let directory = &self.directory;
         let stream = self.streams.to(&address, || directory.client(&address));
         let request = Request::Follow(v1::FollowKey { key: Some(key.into()), after });
         if !self.streams.ask(stream, request) {
-            return self.lost(key);
+            return self.lost(key, None);
         }
         if let Some(follow) = self.follow(key) {
             follow.phase = Phase::On(stream);
         }
     }
 
-    /// A key is not followed any more: its owner is looked for again.
-    fn lost(&mut self, key: Key) {
-        self.directory.forget(key);
+    /// A key is not followed any more: its owner is looked for again, and is not who was at an address.
+    fn lost(&mut self, key: Key, address: Option<&Address>) {
+        if let Some(address) = address {
+            self.directory.forget(key, address);
+        }
         let mut chance = [0; 1];
         // Without chance, everybody waits equally long.
         let _ = getrandom::fill(&mut chance);
@@ -317,6 +324,31 @@ impl Hub {
         }
         self.metrics.follow_restarts.increment(1);
         self.route(key, delay);
+    }
+
+    /// Slots have another owner: their keys are followed there. Who had them may be gone, hang, or say so too.
+    fn move_on(&mut self, slots: Vec<Slot>) {
+        let slots: HashSet<Slot> = slots.into_iter().collect();
+        let guilds = self.guilds.iter().map(|(id, guild)| (Key::Guild(*id), guild.follow.phase));
+        let users = self.users.iter().map(|(id, user)| (Key::User(*id), user.follow.phase));
+        let moved: Vec<_> = guilds.chain(users).filter(|(key, _)| slots.contains(&key.slot())).collect();
+        for (key, phase) in moved {
+            let Phase::On(stream) = phase else { continue };
+            let owner = self.directory.known(key);
+            if owner.is_none() || owner.as_ref() == self.streams.address(stream) {
+                continue;
+            }
+            self.streams.ask(stream, Request::Unfollow(key.into()));
+            if let Some(follow) = self.follow(key) {
+                follow.move_on();
+            }
+            if let Key::User(user) = key {
+                // Revocations are not seen meanwhile.
+                self.accounts.forget(user);
+            }
+            self.metrics.follow_restarts.increment(1);
+            self.route(key, Duration::ZERO);
+        }
     }
 
     fn follow(&mut self, key: Key) -> Option<&mut Follow> {

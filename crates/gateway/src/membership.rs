@@ -1,4 +1,4 @@
-//! The gateway's membership: a stream to the router that stays open, so that operators' requests find the way here.
+//! The gateway's membership: a stream to a router that stays open, so that operators' requests find the way here.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// How often a sign of life is given before the router has said how often it wants one.
+const BEAT: Duration = Duration::from_millis(500);
+/// Signs of life in a lease.
+const BEATS: u32 = 3;
 
 /// Joins, and joins again whenever the stream breaks, until the drain.
 pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
@@ -32,12 +36,18 @@ pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
             Ok(response) => {
                 let joined_at = Instant::now();
                 let mut stream = response.into_inner();
+                let (beats, mut every) = (requests.clone(), BEAT);
                 let broken = async {
                     loop {
-                        match stream.message().await {
-                            Ok(Some(_)) => {}
-                            Ok(None) => return None,
-                            Err(status) => return Some(status.to_string()),
+                        match tokio::time::timeout(every, stream.message()).await {
+                            Ok(Ok(Some(answer))) if answer.lease_ms > 0 => {
+                                every = Duration::from_millis(answer.lease_ms.into()) / BEATS;
+                            }
+                            Ok(Ok(Some(_))) => {}
+                            Ok(Ok(None)) => return None,
+                            Ok(Err(status)) => return Some(status.to_string()),
+                            // A full queue is full of signs of life.
+                            Err(_) => drop(beats.try_send(v1::JoinRequest { request: Some(Request::Beat(true)) })),
                         }
                     }
                 };

@@ -43,12 +43,14 @@ use accept::Peer;
 
 /// What the presence server tells that waits for the hub; its stream waits beyond it.
 const PRESENCES: usize = 1_024;
+/// Changes of the table of slots that wait for the hub; the stream that brings them waits beyond it.
+const MOVES: usize = 64;
 
 /// What a gateway is given.
 #[derive(Debug, Clone)]
 pub struct Deps {
-    /// Where the router answers.
-    pub router: Address,
+    /// Where the routers answer.
+    pub routers: Vec<Address>,
     /// Where searches are answered; without it there are none.
     pub search: Option<Address>,
     /// Where the presence server answers.
@@ -63,9 +65,11 @@ pub struct Deps {
 pub struct Server {
     config: Arc<Config>,
     host: Host,
-    router: Address,
+    routers: Vec<Address>,
     listener: TcpListener,
     rpc: Listener,
+    /// Where others reach it.
+    rpc_address: Address,
     hub: Hub,
     gate: Arc<Gate>,
     routes: Router,
@@ -94,6 +98,7 @@ impl Server {
         let listener = accept::listen(config.listen);
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let rpc = host.listen(&config.rpc)?;
+        let rpc_address = rpc.advertised("gateway.rpc_address", config.rpc_address.as_ref())?;
         let metrics = GatewayMetrics::new(host.telemetry().meter());
         let shards = config.shards.max(1);
         let limits = shard::Limits {
@@ -107,7 +112,7 @@ impl Server {
         let number = gateway_number(host.instance());
         let stop = CancellationToken::new();
         let (hub_handle, commands) = hub::handle();
-        let directory = Directory::new(host.clone(), &deps.router);
+        let directory = Directory::new(host.clone(), &deps.routers);
         let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
         let starts = Arc::new(Starts::new(config.identify.clone()));
         let limits = Arc::new(rest::Limits::new(config.rest.rate_limits.clone()));
@@ -126,6 +131,8 @@ impl Server {
         let (hears, heard) = mpsc::channel(PRESENCES);
         let attending = presence::attend(host.instance().to_owned(), host.peer(&deps.presence), metrics.clone(), hears);
         host.spawn("presence", attending);
+        let (moves, moved) = mpsc::channel(MOVES);
+        host.spawn("slots", directory.clone().follow(moves, stop.clone()));
         let hub = Hub::new(hub::Parts {
             host: host.clone(),
             directory,
@@ -136,6 +143,7 @@ impl Server {
             ledger: shards.ledger.clone(),
             ended: shards.ended,
             heard,
+            moved,
             number,
             stop: stop.clone(),
         });
@@ -171,12 +179,13 @@ impl Server {
         Ok(Self {
             connections: Arc::new(Semaphore::new(config.max_connections)),
             routes: host.probes().routes().merge(sockets).merge(pages).merge(api),
-            router: deps.router,
+            routers: deps.routers,
             threads: shards.threads,
             config,
             host,
             listener,
             rpc,
+            rpc_address,
             hub,
             gate,
             stop,
@@ -190,14 +199,17 @@ impl Server {
 
     /// Serves until drained.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { config, host, router, listener, rpc, hub, gate, routes, threads, stop, connections } = self;
+        let Self { config, host, routers, listener, rpc, rpc_address, hub, gate, routes, threads, stop, connections } =
+            self;
         let metrics = &gate.metrics;
         metrics.connections_capacity.set(config.max_connections as f64);
         metrics.health_status.set(1.0);
         let address = listener.local_addr().context("listener has no address")?;
         log::SERVICE_LISTENING.emit(Fields::detail(address.to_string()));
         host.spawn("hub", hub.run());
-        host.spawn("membership", membership::keep(host.clone(), host.peer(&router), rpc.address().clone()));
+        for router in &routers {
+            host.spawn("membership", membership::keep(host.clone(), host.peer(router), rpc_address.clone()));
+        }
         let operators = Operators { hub: gate.hub.clone(), shards: gate.shards.clone(), number: gate.number };
         let serving = host.clone();
         host.spawn("operators", async move {

@@ -7,6 +7,10 @@ use crate::id::{ChannelId, GuildId, UserId};
 /// How many slots there are. Fixed for the life of a store.
 pub const SLOTS: u16 = 1_024;
 
+/// The register after those of the slots: its epoch is the term of the router that orders who holds which slot. Nothing is
+/// written in its name.
+pub const LEADERSHIP: Slot = Slot(SLOTS);
+
 /// The unit of order: everything under one key happens one after another, in its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {

@@ -38,7 +38,7 @@ impl Default for Config {
 
 impl Config {
     /// What cannot work, if anything.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self) -> anyhow::Result<()> {
         if self.lease_ms < 100 {
             bail!("presence.lease_ms is {}: it must be at least 100, or heartbeats come too late", self.lease_ms);
         }

@@ -1,5 +1,7 @@
 //! The router's side of `router.proto`.
 
+mod slots;
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ pub(crate) struct Grpc {
     pub(crate) table: Table,
     pub(crate) metrics: RouterMetrics,
     pub(crate) owner_wait: Duration,
+    pub(crate) lease: Duration,
 }
 
 #[tonic::async_trait]
@@ -66,12 +69,18 @@ impl proto::router_server::Router for Grpc {
         log::MEMBER_JOINED.emit(member(kind.as_str_name().to_owned()));
 
         let (answers, stream) = tokio::sync::mpsc::channel(1);
+        let welcome = proto::JoinResponse { lease_ms: self.lease.as_millis() as u32, ..Default::default() };
+        // The queue is new and has room for it.
+        let _ = answers.try_send(Ok(welcome));
         let (table, instance, draining) = (self.table.clone(), hello.instance.clone(), self.host.draining());
         self.host.spawn("member", async move {
             loop {
                 tokio::select! {
                     message = inbound.message() => match message {
-                        Ok(Some(message)) => reported(&table, &instance, message),
+                        Ok(Some(message)) => {
+                            table.heard(&instance);
+                            reported(&table, &instance, message);
+                        }
                         Ok(None) | Err(_) => break,
                     },
                     order = orders.recv() => {
@@ -84,6 +93,17 @@ impl proto::router_server::Router for Grpc {
             table.gone(&instance, serial);
             log::MEMBER_LEFT.emit(Fields { detail: Some(instance), ..Fields::default() });
         });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    type FollowSlotsStream = Pin<Box<dyn Stream<Item = Result<proto::SlotsChanged, Status>> + Send>>;
+
+    async fn follow_slots(
+        &self,
+        _: Request<proto::FollowSlotsRequest>,
+    ) -> Result<Response<Self::FollowSlotsStream>, Status> {
+        let (changes, stream) = tokio::sync::mpsc::channel(1);
+        self.host.spawn("slots", slots::tell(self.table.clone(), changes, self.host.draining()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
@@ -117,8 +137,8 @@ fn reported(table: &Table, instance: &str, message: proto::JoinRequest) {
         Some(Joining::Held(held)) => {
             table.held(instance, held.slots.into_iter().map(|s| (slot(s.slot), Epoch(s.epoch))));
         }
-        Some(Joining::Lost(lost)) => table.lost(instance, lost.slots.into_iter().map(slot)),
+        Some(Joining::Refused(refused)) => table.refused(instance, refused.slots.into_iter().map(slot)),
         Some(Joining::Leaving(true)) => table.leaving(instance),
-        Some(Joining::Leaving(false) | Joining::Hello(_)) | None => {}
+        Some(Joining::Leaving(false) | Joining::Hello(_) | Joining::Beat(_)) | None => {}
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod config;
 mod grpc;
 mod http;
+mod leader;
 mod placement;
 mod server;
 mod table;

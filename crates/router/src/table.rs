@@ -1,8 +1,11 @@
 //! Who is there and who owns what: the router's memory. The truth about epochs is in the store; this only finds it.
+//!
+//! Every router hears everything; the one that leads orders. What a slot's owner is follows from what channel servers say
+//! that they hold: the one with the highest epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clarion_model::key::{Epoch, Slot};
 use clarion_proto::{JoinResponse, MemberKind};
@@ -13,6 +16,10 @@ use crate::placement::place;
 
 /// Orders that may wait for a member. One that does not read them is as good as gone.
 const ORDERS: usize = 64;
+/// Slots that a server is told to release at a time: while they change hands, requests for them wait.
+const MOVING: usize = 64;
+/// Ticks in a lease. Counting them, and not looking at a clock, a router that was stopped itself holds it against nobody.
+pub(crate) const TICKS: u32 = 6;
 
 /// The owner of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +27,14 @@ pub(crate) struct Owner {
     pub(crate) server: String,
     pub(crate) address: Address,
     pub(crate) epoch: Epoch,
+}
+
+/// For how long this router orders, and in which term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) term: Epoch,
+    /// `None`: there is no other router.
+    pub(crate) until: Option<Instant>,
 }
 
 /// The table. A clone is the same table.
@@ -32,21 +47,27 @@ pub(crate) struct Table {
 #[derive(Default)]
 struct State {
     members: BTreeMap<String, Member>,
+    /// Of all that is claimed, the highest epoch of each slot.
     owners: BTreeMap<Slot, (String, Epoch)>,
     joined: u64,
+    lead: Option<Lead>,
 }
 
 struct Member {
     kind: MemberKind,
     address: Address,
     leaving: bool,
+    /// Slots it says that it holds; `None` until it has said so for the first time.
+    claims: Option<BTreeMap<Slot, Epoch>>,
     /// Slots it was told to take, until it says that it holds them.
     taking: BTreeSet<Slot>,
-    /// Slots it was told to release, until it says that they are lost.
+    /// Slots it was told to release, until it says that it does not hold them.
     releasing: BTreeSet<Slot>,
     orders: Option<mpsc::Sender<JoinResponse>>,
     /// Tells a member from an earlier one of the same name.
     serial: u64,
+    /// Ticks since it said something.
+    silent: u32,
 }
 
 impl Table {
@@ -54,7 +75,8 @@ impl Table {
         Self { state: Arc::default(), changed: watch::Sender::new(0) }
     }
 
-    /// A member has come. Its orders arrive at the receiver; the number says goodbye for it.
+    /// A member has come. Its orders arrive at the receiver; the number says goodbye for it. What an earlier member of the
+    /// same name held counts until this one says what it holds.
     pub(crate) fn join(
         &self,
         instance: &str,
@@ -65,12 +87,24 @@ impl Table {
         let mut state = self.lock();
         state.joined += 1;
         let serial = state.joined;
-        let (taking, releasing) = (BTreeSet::new(), BTreeSet::new());
-        state.owners.retain(|_, (owner, _)| owner != instance);
-        let member = Member { kind, address, leaving: false, taking, releasing, orders: Some(orders), serial };
+        let claims = state.members.remove(instance).and_then(|earlier| earlier.claims);
+        let member = Member {
+            kind,
+            address,
+            leaving: false,
+            claims,
+            taking: BTreeSet::new(),
+            releasing: BTreeSet::new(),
+            orders: Some(orders),
+            serial,
+            silent: 0,
+        };
+        if let Some(term) = state.lead.map(|lead| lead.term) {
+            // The queue is new and has room.
+            let _ = member.orders.as_ref().map(|orders| orders.try_send(announcement(term)));
+        }
         state.members.insert(instance.to_owned(), member);
-        state.rebalance();
-        self.notify(state);
+        self.settle(state);
         (serial, receiver)
     }
 
@@ -81,40 +115,49 @@ impl Table {
             return;
         }
         state.members.remove(instance);
-        state.owners.retain(|_, (owner, _)| owner != instance);
-        state.rebalance();
-        self.notify(state);
+        self.settle(state);
     }
 
-    /// A channel server holds slots, at these epochs.
+    /// A member gave a sign of life.
+    pub(crate) fn heard(&self, instance: &str) {
+        if let Some(member) = self.lock().members.get_mut(instance) {
+            member.silent = 0;
+        }
+    }
+
+    /// A part of a lease is over. Answers the members that have said nothing for all of it; they are gone.
+    pub(crate) fn tick(&self) -> Vec<String> {
+        let mut state = self.lock();
+        state.members.values_mut().for_each(|member| member.silent += 1);
+        let is_silent = |member: &Member| member.silent > TICKS;
+        let silent: Vec<String> =
+            state.members.iter().filter(|(_, m)| is_silent(m)).map(|(name, _)| name.clone()).collect();
+        if !silent.is_empty() {
+            state.members.retain(|_, member| !is_silent(member));
+            self.settle(state);
+        }
+        silent
+    }
+
+    /// A channel server holds these slots, at these epochs, and no others.
     pub(crate) fn held(&self, instance: &str, slots: impl IntoIterator<Item = (Slot, Epoch)>) {
         let mut state = self.lock();
-        for (slot, epoch) in slots {
-            if let Some(member) = state.members.get_mut(instance) {
-                member.taking.remove(&slot);
-            }
-            if state.owners.get(&slot).is_none_or(|(_, known)| *known < epoch) {
-                state.owners.insert(slot, (instance.to_owned(), epoch));
-            }
-        }
-        state.rebalance();
-        self.notify(state);
+        let Some(member) = state.members.get_mut(instance) else { return };
+        let claims: BTreeMap<Slot, Epoch> = slots.into_iter().collect();
+        member.taking.retain(|slot| !claims.contains_key(slot));
+        member.releasing.retain(|slot| claims.contains_key(slot));
+        member.claims = Some(claims);
+        self.settle(state);
     }
 
-    /// A channel server does not hold slots any more.
-    pub(crate) fn lost(&self, instance: &str, slots: impl IntoIterator<Item = Slot>) {
+    /// A channel server could not take slots.
+    pub(crate) fn refused(&self, instance: &str, slots: impl IntoIterator<Item = Slot>) {
         let mut state = self.lock();
+        let Some(member) = state.members.get_mut(instance) else { return };
         for slot in slots {
-            if let Some(member) = state.members.get_mut(instance) {
-                member.releasing.remove(&slot);
-                member.taking.remove(&slot);
-            }
-            if state.owners.get(&slot).is_some_and(|(owner, _)| owner == instance) {
-                state.owners.remove(&slot);
-            }
+            member.taking.remove(&slot);
         }
-        state.rebalance();
-        self.notify(state);
+        self.settle(state);
     }
 
     /// A member drains: it is to hold nothing any more.
@@ -123,16 +166,32 @@ impl Table {
         if let Some(member) = state.members.get_mut(instance) {
             member.leaving = true;
         }
-        state.rebalance();
-        self.notify(state);
+        self.settle(state);
+    }
+
+    /// This router orders from now on, or goes on to; or does not.
+    pub(crate) fn lead(&self, lead: Option<Lead>) {
+        let mut state = self.lock();
+        let began = lead.filter(|_| state.lead.is_none());
+        state.lead = lead;
+        let Some(Lead { term, .. }) = began else { return };
+        for member in state.members.values_mut() {
+            // What was ordered in an earlier term may not have been obeyed.
+            (member.taking, member.releasing) = (BTreeSet::new(), BTreeSet::new());
+            member.order(announcement(term));
+        }
+        self.settle(state);
     }
 
     /// The owner of a slot, if there is one just now.
     pub(crate) fn owner(&self, slot: Slot) -> Option<Owner> {
+        self.lock().owner(slot)
+    }
+
+    /// The owners of all slots that have one.
+    pub(crate) fn owners(&self) -> BTreeMap<Slot, Owner> {
         let state = self.lock();
-        let (server, epoch) = state.owners.get(&slot)?;
-        let member = state.members.get(server)?;
-        Some(Owner { server: server.clone(), address: member.address.clone(), epoch: *epoch })
+        state.owners.keys().filter_map(|slot| Some((*slot, state.owner(*slot)?))).collect()
     }
 
     /// The owner of a slot, waiting a while for one.
@@ -175,51 +234,88 @@ impl Table {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notify(&self, state: MutexGuard<'_, State>) {
+    /// Something has changed: what follows from it.
+    fn settle(&self, mut state: MutexGuard<'_, State>) {
+        state.count();
+        state.rebalance(Instant::now());
         drop(state);
         self.changed.send_modify(|n| *n += 1);
     }
 }
 
 impl State {
+    fn owner(&self, slot: Slot) -> Option<Owner> {
+        let (server, epoch) = self.owners.get(&slot)?;
+        let member = self.members.get(server)?;
+        Some(Owner { server: server.clone(), address: member.address.clone(), epoch: *epoch })
+    }
+
+    /// Finds the owners.
+    fn count(&mut self) {
+        self.owners.clear();
+        for (name, member) in &self.members {
+            for (slot, epoch) in member.claims.iter().flatten() {
+                if self.owners.get(slot).is_none_or(|(_, known)| known < epoch) {
+                    self.owners.insert(*slot, (name.clone(), *epoch));
+                }
+            }
+        }
+    }
+
     /// Orders what is to be taken and released so that the slots come to lie where they should.
-    fn rebalance(&mut self) {
-        let servers: Vec<&str> = self
-            .members
-            .iter()
-            .filter(|(_, m)| m.kind == MemberKind::Channel && !m.leaving)
-            .map(|(name, _)| name.as_str())
-            .collect();
+    fn rebalance(&mut self, now: Instant) {
+        let Some(lead) = self.lead.filter(|lead| lead.until.is_none_or(|until| now < until)) else { return };
+        let is_server = |m: &Member| m.kind == MemberKind::Channel && !m.leaving && m.claims.is_some();
+        let servers: Vec<&str> =
+            self.members.iter().filter(|(_, m)| is_server(m)).map(|(name, _)| name.as_str()).collect();
         let mut current: BTreeMap<Slot, &str> = self.owners.iter().map(|(s, (o, _))| (*s, o.as_str())).collect();
+        let mut taking: BTreeSet<Slot> = BTreeSet::new();
         for (name, member) in &self.members {
             current.extend(member.taking.iter().map(|slot| (*slot, name.as_str())));
+            taking.extend(&member.taking);
         }
         let wanted = place(&servers, &current);
 
         let mut orders: BTreeMap<String, JoinResponse> = BTreeMap::new();
-        for (slot, (owner, _)) in &self.owners {
-            if wanted.get(slot) != Some(&owner.as_str()) {
-                orders.entry(owner.clone()).or_default().release.push(u32::from(slot.0));
+        for (name, member) in &self.members {
+            let mut room = MOVING.saturating_sub(member.releasing.len());
+            for (slot, epoch) in member.claims.iter().flatten().filter(|(slot, _)| !member.releasing.contains(slot)) {
+                let is_owner = self.owners.get(slot).is_some_and(|(owner, of)| owner == name && of == epoch);
+                let stays = wanted.get(slot) == Some(&name.as_str());
+                if is_owner && (stays || room == 0) {
+                    continue;
+                }
+                room -= usize::from(is_owner);
+                orders.entry(name.clone()).or_default().release.push(u32::from(slot.0));
             }
         }
-        for (slot, server) in &wanted {
+        for (slot, server) in wanted.iter().filter(|(slot, _)| !taking.contains(slot)) {
             if !self.owners.contains_key(slot) {
                 orders.entry((*server).to_owned()).or_default().take.push(u32::from(slot.0));
             }
         }
         for (name, mut order) in orders {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            order.take.retain(|s| member.taking.insert(slot(*s)));
-            order.release.retain(|s| member.releasing.insert(slot(*s)));
-            if order.take.is_empty() && order.release.is_empty() {
-                continue;
-            }
-            // A member that does not read its orders is as good as gone: without a sender its stream ends.
-            if member.orders.as_ref().is_some_and(|orders| orders.try_send(order).is_err()) {
-                member.orders = None;
-            }
+            member.taking.extend(order.take.iter().map(|s| slot(*s)));
+            member.releasing.extend(order.release.iter().map(|s| slot(*s)));
+            order.term = lead.term.0;
+            member.order(order);
         }
     }
+}
+
+impl Member {
+    fn order(&mut self, order: JoinResponse) {
+        // A member that does not read its orders is as good as gone: without a sender its stream ends.
+        if self.orders.as_ref().is_some_and(|orders| orders.try_send(order).is_err()) {
+            self.orders = None;
+        }
+    }
+}
+
+/// Says who orders from now on.
+fn announcement(term: Epoch) -> JoinResponse {
+    JoinResponse { term: term.0, ..JoinResponse::default() }
 }
 
 /// Slots travel as 32 bits; what is out of range names no slot that anybody holds.
@@ -228,59 +324,4 @@ pub(crate) fn slot(number: u32) -> Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use clarion_model::key::SLOTS;
-
-    use super::*;
-
-    fn join(table: &Table, name: &str) -> (u64, mpsc::Receiver<JoinResponse>) {
-        table.join(name, MemberKind::Channel, Address::in_process(name))
-    }
-
-    fn hold(table: &Table, name: &str, slots: &[u32], epoch: u64) {
-        table.held(name, slots.iter().map(|s| (slot(*s), Epoch(epoch))));
-    }
-
-    #[test]
-    fn slots_move_to_a_joiner_only_after_they_are_released() {
-        let table = Table::new();
-        let (_, mut a) = join(&table, "a");
-        let take = a.try_recv().expect("ordered").take;
-        assert_eq!(take.len(), usize::from(SLOTS));
-        hold(&table, "a", &take, 1);
-        assert_eq!(table.unowned(), 0);
-
-        let (_, mut b) = join(&table, "b");
-        assert!(b.try_recv().is_err(), "nothing to take before it is released");
-        let release = a.try_recv().expect("ordered").release;
-        assert_eq!(release.len(), usize::from(SLOTS) / 2);
-        table.lost("a", release.iter().map(|s| slot(*s)));
-        let take = b.try_recv().expect("ordered").take;
-        assert_eq!(take, release);
-        hold(&table, "b", &take, 2);
-        assert_eq!(table.owner(slot(take[0])).expect("owned").server, "b");
-    }
-
-    #[test]
-    fn what_the_dead_held_is_taken_by_the_living() {
-        let table = Table::new();
-        let (serial, mut a) = join(&table, "a");
-        let take = a.try_recv().expect("ordered").take;
-        hold(&table, "a", &take, 1);
-        let (_, mut b) = join(&table, "b");
-        table.gone("a", serial);
-        let take = b.try_recv().expect("ordered").take;
-        assert_eq!(take.len(), usize::from(SLOTS));
-        assert_eq!(table.owner(slot(0)), None);
-    }
-
-    #[test]
-    fn a_stale_goodbye_does_not_remove_the_successor() {
-        let table = Table::new();
-        let (first, _a) = join(&table, "a");
-        let (_, mut again) = join(&table, "a");
-        table.gone("a", first);
-        assert_eq!(again.try_recv().expect("ordered").take.len(), usize::from(SLOTS));
-        assert_eq!(table.members(MemberKind::Channel).len(), 1);
-    }
-}
+mod tests;

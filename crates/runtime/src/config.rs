@@ -14,14 +14,19 @@ use serde::de::DeserializeOwned;
 #[error("{0}")]
 pub struct ConfigError(String);
 
-/// Reads the settings. `known` are dotted keys with values from the environment under names that are not Clarion's own;
-/// `overrides` such from the command line.
-pub fn load<T>(file: Option<&Path>, known: &[(&str, String)], overrides: &[(&str, String)]) -> Result<T, ConfigError>
+/// Reads the settings over `defaults`. `known` are dotted keys with values from the environment under names that are not
+/// Clarion's own; `overrides` such from the command line.
+pub fn load<T>(
+    defaults: &T,
+    file: Option<&Path>,
+    known: &[(&str, String)],
+    overrides: &[(&str, String)],
+) -> Result<T, ConfigError>
 where
-    T: Default + Serialize + DeserializeOwned,
+    T: Serialize + DeserializeOwned,
 {
-    let plain = plain_names(&T::default());
-    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    let plain = plain_names(defaults);
+    let mut figment = Figment::from(Serialized::defaults(defaults));
     if let Some(path) = file {
         if !path.is_file() {
             return Err(ConfigError(format!("there is no configuration file {}", path.display())));
@@ -96,19 +101,23 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file = file("[gateway]\nlisten = \"a:1\"\nshards = 4\n");
-        let got: Settings =
-            load(Some(file.path()), &[("gateway.listen", "c:3".into())], &[("gateway.listen", "b:2".into())])
-                .expect("valid");
+        let got: Settings = load(
+            &Settings::default(),
+            Some(file.path()),
+            &[("gateway.listen", "c:3".into())],
+            &[("gateway.listen", "b:2".into())],
+        )
+        .expect("valid");
         assert_eq!(got.gateway, Gateway { listen: "b:2".into(), shards: 4 });
     }
 
     #[test]
     fn an_error_names_the_key_and_what_was_found() {
         let wrong = file("[gateway]\nshards = \"many\"\n");
-        let error = load::<Settings>(Some(wrong.path()), &[], &[]).expect_err("not a number").to_string();
+        let error = load(&Settings::default(), Some(wrong.path()), &[], &[]).expect_err("not a number").to_string();
         assert!(error.contains("gateway.shards") && error.contains("many"), "{error}");
         let unknown = file("[gateway]\nshard = 1\n");
-        let error = load::<Settings>(Some(unknown.path()), &[], &[]).expect_err("unknown").to_string();
+        let error = load(&Settings::default(), Some(unknown.path()), &[], &[]).expect_err("unknown").to_string();
         assert!(error.contains("shard"), "{error}");
     }
 }

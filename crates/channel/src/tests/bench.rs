@@ -75,7 +75,7 @@ impl Bench {
 
     /// Starts a channel server and gives it all slots.
     pub(super) async fn start(&mut self, instance: &str, config: Config, stores: Stores) -> Client {
-        let deps = Deps { stores, router: self.router_address.clone() };
+        let deps = Deps { stores, routers: vec![self.router_address.clone()] };
         let start = self.process.start("channel", instance, 2, move |host| async move {
             let server = Server::bind(config, deps, host).await?;
             Ok((server.address().clone(), server.run()))

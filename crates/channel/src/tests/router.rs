@@ -7,7 +7,7 @@ use super::bench::PATIENCE;
 use clarion_model::key::SLOTS;
 use clarion_proto::v1::join_request::Request as Report;
 use clarion_proto::v1::router_server;
-use clarion_proto::v1::{JoinRequest, JoinResponse, RouteRequest, RouteResponse};
+use clarion_proto::v1::{FollowSlotsRequest, JoinRequest, JoinResponse, RouteRequest, RouteResponse, SlotsChanged};
 use clarion_runtime::Host;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
@@ -32,12 +32,12 @@ impl TestRouter {
     }
 
     pub(super) async fn give_all(&self, instance: &str) {
-        self.order(instance, JoinResponse { take: (0..SLOTS.into()).collect(), release: vec![] }).await;
+        self.order(instance, JoinResponse { take: (0..SLOTS.into()).collect(), ..JoinResponse::default() }).await;
         self.until(|held| held.get(instance).is_some_and(|slots| slots.len() == usize::from(SLOTS))).await;
     }
 
     pub(super) async fn release_all(&self, instance: &str) {
-        self.order(instance, JoinResponse { take: vec![], release: (0..SLOTS.into()).collect() }).await;
+        self.order(instance, JoinResponse { release: (0..SLOTS.into()).collect(), ..JoinResponse::default() }).await;
         self.until(|held| held.get(instance).is_none_or(BTreeSet::is_empty)).await;
     }
 
@@ -71,6 +71,12 @@ pub(super) struct Served {
 
 #[async_trait]
 impl router_server::Router for Served {
+    type FollowSlotsStream = BoxStream<SlotsChanged>;
+
+    async fn follow_slots(&self, _: Request<FollowSlotsRequest>) -> Result<Response<Self::FollowSlotsStream>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
     type JoinStream = BoxStream<JoinResponse>;
 
     async fn route(&self, _: Request<RouteRequest>) -> Result<Response<RouteResponse>, Status> {
@@ -92,17 +98,11 @@ impl router_server::Router for Served {
                     Some(Report::Held(held)) => state.held.send_modify(|all| {
                         all.insert(instance.clone(), held.slots.iter().map(|slot| slot.slot).collect());
                     }),
-                    Some(Report::Lost(lost)) => state.held.send_modify(|all| {
-                        let held = all.entry(instance.clone()).or_default();
-                        lost.slots.iter().for_each(|slot| {
-                            held.remove(slot);
-                        });
-                    }),
+                    Some(Report::Refused(_) | Report::Beat(_)) | None => {}
                     Some(Report::Leaving(_)) => {
-                        let all = JoinResponse { take: vec![], release: (0..SLOTS.into()).collect() };
+                        let all = JoinResponse { release: (0..SLOTS.into()).collect(), ..JoinResponse::default() };
                         let _ = orders.send(all).await;
                     }
-                    None => {}
                 }
             }
             state.members.lock().unwrap().remove(&instance);

@@ -21,7 +21,7 @@ struct Message {
 
 /// Reads and judges all histories; says why not, if one cannot be read.
 pub(super) async fn judge(run: &Run) -> Result<(), String> {
-    for channel in 0..run.urls.len() {
+    for channel in 0..run.workspace.channels.len() {
         let history = read(run, channel).await?;
         run.state().checker.history(channel, &history);
     }
@@ -51,9 +51,10 @@ async fn read(run: &Run, channel: usize) -> Result<Vec<Entry>, String> {
 /// A page, the newest first, as one account after another sees it, so that none asks too often.
 async fn page(run: &Run, channel: usize, number: usize, before: &str) -> Result<Vec<Message>, String> {
     let token = run.token_of_socket(number);
-    let url = format!("{}?limit={PAGE}{before}", run.urls[channel]);
     let mut last = String::new();
-    for _ in 0..TRIES {
+    for tries in 0..TRIES {
+        let messages = run.messages(run.target(number + tries as usize), channel);
+        let url = format!("{messages}?limit={PAGE}{before}");
         let answer = run.http.get(&url).header("authorization", format!("Bot {token}")).send().await;
         last = match answer {
             Ok(answer) if answer.status().is_success() => {

@@ -27,9 +27,10 @@ pub struct Options {
     /// For how many seconds messages are sent, once the sockets are connected
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
     pub duration: f64,
-    /// Where clients connect
-    #[arg(long, value_name = "URL", default_value = "ws://localhost:8080")]
-    pub host: String,
+    /// Where clients connect; of several, separated by commas, each is used by as many sockets and senders, and a send
+    /// whose outcome is unknown is tried again at the next one
+    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "ws://localhost:8080")]
+    pub host: Vec<String>,
     /// Messages a second and socket
     #[arg(long, value_name = "PER_SECOND", default_value_t = 0.1, value_parser = rate)]
     pub send_rate: f64,
@@ -127,10 +128,19 @@ impl Options {
     }
 
     /// Where the host is; refuses those beyond this machine unless it is said to be one's own.
-    pub(super) async fn target(&self) -> anyhow::Result<Target> {
-        let authority = match self.host.trim_end_matches('/').split_once("://") {
+    /// The places to connect to, at least one.
+    pub(super) async fn targets(&self) -> anyhow::Result<Vec<Target>> {
+        let mut targets = Vec::with_capacity(self.host.len());
+        for host in &self.host {
+            targets.push(self.target(host).await?);
+        }
+        Ok(targets)
+    }
+
+    async fn target(&self, host: &str) -> anyhow::Result<Target> {
+        let authority = match host.trim_end_matches('/').split_once("://") {
             Some(("ws" | "http", authority)) if !authority.contains('/') => authority,
-            _ => bail!("--host {}: expected ws://host:port", self.host),
+            _ => bail!("--host {host}: expected ws://host:port"),
         };
         let with_port = if authority.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
             authority.to_owned()
@@ -138,11 +148,11 @@ impl Options {
             format!("{authority}:80")
         };
         let found = tokio::net::lookup_host(&with_port).await;
-        let found: Vec<SocketAddr> = found.with_context(|| format!("--host {}", self.host))?.collect();
+        let found: Vec<SocketAddr> = found.with_context(|| format!("--host {host}"))?.collect();
         if !self.i_own_this_server && !found.iter().all(|at| at.ip().is_loopback()) {
-            bail!("--host {}: is not on this machine; say --i-own-this-server if it is yours to load", self.host);
+            bail!("--host {host}: is not on this machine; say --i-own-this-server if it is yours to load");
         }
-        let mut address = *found.first().with_context(|| format!("--host {}: has no address", self.host))?;
+        let mut address = *found.first().with_context(|| format!("--host {host}: has no address"))?;
         for at in &found {
             if tokio::net::TcpStream::connect(at).await.is_ok() {
                 address = *at;
@@ -219,12 +229,13 @@ mod tests {
     #[tokio::test]
     async fn only_this_machine_is_loaded_unless_told_otherwise() {
         let of = |host: &str| Options::read(["--host", host]).expect("flags");
-        let beyond = of("ws://192.0.2.1:8080").target().await.expect_err("beyond").to_string();
+        let beyond = of("ws://192.0.2.1:8080").targets().await.expect_err("beyond").to_string();
         assert!(beyond.contains("--i-own-this-server"), "{beyond}");
-        let here = of("ws://127.0.0.1:1/").target().await.expect("here");
-        assert_eq!(here.socket, "ws://127.0.0.1:1/?v=10&encoding=json");
+        let here = of("ws://127.0.0.1:1/,ws://127.0.0.1:2").targets().await.expect("here");
+        assert_eq!(here[0].socket, "ws://127.0.0.1:1/?v=10&encoding=json");
+        assert_eq!(here[1].api, "http://127.0.0.1:2/api/v10");
         for bad in ["localhost:8080", "wss://localhost", "ws://localhost/x"] {
-            let error = of(bad).target().await.expect_err(bad).to_string();
+            let error = of(bad).targets().await.expect_err(bad).to_string();
             assert!(error.contains("--host"), "{error}");
         }
     }

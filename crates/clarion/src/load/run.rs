@@ -55,15 +55,13 @@ pub(super) struct Moment {
 /// What everybody in a run shares.
 pub(super) struct Run {
     pub(super) options: Options,
-    pub(super) target: Target,
+    pub(super) targets: Vec<Target>,
     pub(super) workspace: Workspace,
     pub(super) id: u32,
     pub(super) began: Instant,
     pub(super) http: reqwest::Client,
     /// Leave to have a request under way.
     pub(super) requests: Semaphore,
-    /// Where messages are sent, by channel.
-    pub(super) urls: Vec<String>,
     channels: HashMap<u64, usize>,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
@@ -93,6 +91,16 @@ impl Run {
 
     pub(super) fn channel(&self, id: u64) -> Option<usize> {
         self.channels.get(&id).copied()
+    }
+
+    /// The place that one of many uses, the `number`-th of them or of its tries.
+    pub(super) fn target(&self, number: usize) -> &Target {
+        &self.targets[number % self.targets.len()]
+    }
+
+    /// Where messages of a channel are, at a place.
+    pub(super) fn messages(&self, target: &Target, channel: usize) -> String {
+        format!("{}/channels/{}/messages", target.api, self.workspace.channels[channel])
     }
 
     pub(super) fn token_of_socket(&self, socket: usize) -> &str {
@@ -127,7 +135,7 @@ impl Load {
     /// server's process, if it is on this machine.
     pub async fn prepare(options: Options, operators: Option<Operators>, server: Option<u32>) -> anyhow::Result<Self> {
         options.check()?;
-        let target = options.target().await?;
+        let targets = options.targets().await?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .tcp_nodelay(true)
@@ -142,15 +150,13 @@ impl Load {
                 let text = text.with_context(|| format!("--token-file {}", file.display()))?;
                 let tokens = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned);
                 let tokens = tokens.take(options.accounts()).collect();
-                workspace::find(&http, &target.api, tokens, options.channels).await?
+                workspace::find(&http, &targets[0].api, tokens, options.channels).await?
             }
             (None, Some(operators)) => {
                 operators.make(&format!("load {id:08x}"), options.channels, options.accounts()).await?
             }
             (None, None) => bail!("neither an admin port nor --token-file: there are no accounts to use"),
         };
-        let urls =
-            workspace.channels.iter().map(|channel| format!("{}/channels/{channel}/messages", target.api)).collect();
         let state = State {
             tally: Tally::default(),
             checker: Checker::new(workspace.channels.len(), options.sockets),
@@ -165,11 +171,10 @@ impl Load {
             enough: CancellationToken::new(),
             began: Instant::now(),
             options,
-            target,
+            targets,
             workspace,
             id,
             http,
-            urls,
         };
         Ok(Self { run: Arc::new(run), operators, server })
     }

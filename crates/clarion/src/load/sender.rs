@@ -68,7 +68,8 @@ async fn settle(run: &Run, authorization: &str, channel: usize, stamp: Stamp, ch
         let outcome = {
             // Closed never, so that the leave always comes.
             let _leave = run.requests.acquire().await;
-            request(run, authorization, channel, stamp).await
+            let target = run.target(stamp.sender as usize + tries as usize);
+            request(run, authorization, &run.messages(target, channel), stamp).await
         };
         in_doubt |= matches!(outcome, Outcome::Unknown(_));
         let Some(wait) = note(run, outcome, channel, stamp, in_doubt) else { return };
@@ -121,7 +122,7 @@ fn note(run: &Run, outcome: Outcome, channel: usize, stamp: Stamp, in_doubt: boo
     }
 }
 
-async fn request(run: &Run, authorization: &str, channel: usize, stamp: Stamp) -> Outcome {
+async fn request(run: &Run, authorization: &str, url: &str, stamp: Stamp) -> Outcome {
     // Content and nonce have no character that JSON would escape.
     let body = format!(
         r#"{{"content":"{}","nonce":"{}","enforce_nonce":true}}"#,
@@ -130,7 +131,7 @@ async fn request(run: &Run, authorization: &str, channel: usize, stamp: Stamp) -
     );
     let asked = run
         .http
-        .post(&run.urls[channel])
+        .post(url)
         .header("authorization", authorization)
         .header("content-type", "application/json")
         .timeout(ANSWER_WITHIN)

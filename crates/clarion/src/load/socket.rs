@@ -126,7 +126,7 @@ impl Socket {
     }
 
     async fn open(&self) -> anyhow::Result<Stream> {
-        let target = &self.run.target;
+        let target = self.run.target(self.number);
         let socket = if target.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         if self.stalls {
             socket.set_recv_buffer_size(STALLED_BUFFER)?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use clarion_model::id::ChannelId;
-use clarion_model::key::{Key, SLOTS, Slot};
+use clarion_model::key::{Epoch, Key, SLOTS, Slot};
+use clarion_proto::v1;
 use clarion_runtime::Address;
 
 use super::{Route, Target};
@@ -24,6 +25,8 @@ pub(super) struct Table {
 pub(super) struct Owner {
     pub(super) server: Arc<str>,
     pub(super) address: Address,
+    /// Of two that are named, the later one's is higher.
+    pub(super) epoch: Epoch,
 }
 
 impl Default for Table {
@@ -34,13 +37,23 @@ impl Default for Table {
 
 impl Table {
     pub(super) fn find(&self, target: Target) -> Option<Route> {
-        let key = match target {
-            Target::Channel(channel) => *self.keys.peek(&channel)?,
-            Target::Key(key) => key,
-        };
+        let key = self.key(target)?;
         let slot = key.slot();
-        let owner = self.owners.get(usize::from(slot.0))?.clone()?;
-        Some(Route { key, slot, server: owner.server, address: owner.address })
+        let owner = self.owner(slot)?.clone();
+        Some(Route { key, slot, server: owner.server, address: owner.address, epoch: owner.epoch })
+    }
+
+    /// The key that something lies in.
+    pub(super) fn key(&self, target: Target) -> Option<Key> {
+        match target {
+            Target::Channel(channel) => self.keys.peek(&channel).copied(),
+            Target::Key(key) => Some(key),
+        }
+    }
+
+    /// Who owns a slot, as far as is known.
+    pub(super) fn owner(&self, slot: Slot) -> Option<&Owner> {
+        self.owners.get(usize::from(slot.0))?.as_ref()
     }
 
     pub(super) fn learn(&mut self, target: Target, route: &Route) {
@@ -48,14 +61,46 @@ impl Table {
             // A channel never moves to another key.
             self.keys.insert(channel, route.key);
         }
-        if let Some(owner) = self.owners.get_mut(usize::from(route.slot.0)) {
-            *owner = Some(route.into());
-        }
+        self.put(route.slot, route.into());
     }
 
-    pub(super) fn forget(&mut self, slot: Slot) {
+    /// Takes what a router tells. Answers the slots that have another owner now.
+    pub(super) fn apply(&mut self, changed: &v1::SlotsChanged) -> Vec<Slot> {
+        for slot in changed.unowned.iter().filter_map(|slot| u16::try_from(*slot).ok()) {
+            if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+                *owner = None;
+            }
+        }
+        let mut moved = Vec::new();
+        for owned in &changed.owned {
+            let Ok(address) = owned.address.parse::<Address>() else { continue };
+            let server: Arc<str> = owned.server.as_str().into();
+            for of in &owned.slots {
+                let Ok(slot) = u16::try_from(of.slot).map(Slot) else { continue };
+                let owner = Owner { server: server.clone(), address: address.clone(), epoch: Epoch(of.epoch) };
+                if self.put(slot, owner) {
+                    moved.push(slot);
+                }
+            }
+        }
+        moved
+    }
+
+    /// Whether it is news. Routers do not hear of everything at the same time: what is older than what is known is none.
+    fn put(&mut self, slot: Slot, owner: Owner) -> bool {
+        let Some(known) = self.owners.get_mut(usize::from(slot.0)) else { return false };
+        if known.as_ref().is_some_and(|known| known.epoch > owner.epoch) {
+            return false;
+        }
+        let is_news = known.as_ref().is_none_or(|known| known.address != owner.address);
+        *known = Some(owner);
+        is_news
+    }
+
+    /// The owner of a slot is not who is known, if that is the one at an address.
+    pub(super) fn forget(&mut self, slot: Slot, address: &Address) {
         if let Some(owner) = self.owners.get_mut(usize::from(slot.0)) {
-            *owner = None;
+            owner.take_if(|owner| owner.address == *address);
         }
     }
 }
@@ -71,13 +116,35 @@ mod tests {
         let (channel, key) = (ChannelId(5), Key::Guild(GuildId(7)));
         assert_eq!(table.find(Target::Channel(channel)), None);
         let address = Address::in_process("c");
-        let route = Route { key, slot: key.slot(), server: "c".into(), address };
+        let route = Route { key, slot: key.slot(), server: "c".into(), address: address.clone(), epoch: Epoch(1) };
         table.learn(Target::Channel(channel), &route);
         assert_eq!(table.find(Target::Channel(channel)).as_ref(), Some(&route));
         assert_eq!(table.find(Target::Key(key)).as_ref(), Some(&route));
-        table.forget(key.slot());
+        table.forget(key.slot(), &Address::in_process("another"));
+        assert_eq!(table.find(Target::Channel(channel)).as_ref(), Some(&route));
+        table.forget(key.slot(), &address);
         assert_eq!(table.find(Target::Channel(channel)), None);
         table.learn(Target::Key(key), &route);
         assert_eq!(table.find(Target::Channel(channel)), Some(route));
+    }
+
+    #[test]
+    fn what_a_slow_router_says_is_no_news() {
+        let mut table = Table::default();
+        let owned = |server: &str, epoch| v1::SlotsChanged {
+            owned: vec![v1::SlotsOwned {
+                server: server.into(),
+                address: format!("in-process:{server}"),
+                slots: vec![v1::SlotEpoch { slot: 7, epoch }],
+            }],
+            unowned: vec![],
+        };
+        assert_eq!(table.apply(&owned("a", 1)), [Slot(7)]);
+        assert_eq!(table.apply(&owned("b", 2)), [Slot(7)]);
+        assert_eq!(table.apply(&owned("a", 1)), []);
+        assert_eq!(table.apply(&owned("b", 3)), [], "it has not moved");
+        assert_eq!(table.owner(Slot(7)).map(|owner| (&*owner.server, owner.epoch)), Some(("b", Epoch(3))));
+        table.apply(&v1::SlotsChanged { owned: vec![], unowned: vec![7] });
+        assert_eq!(table.owner(Slot(7)), None);
     }
 }

@@ -36,7 +36,8 @@ impl Hub {
             Some(Some(Response::Transient(transient))) => self.transient(stream, transient).await,
             Some(Some(Response::Moved(moved))) => {
                 if let Some(key) = self.current(stream, moved.key) {
-                    self.lost(key);
+                    let address = self.streams.address(stream).cloned();
+                    self.lost(key, address.as_ref());
                 }
             }
             Some(Some(Response::Caught(caught))) => {
@@ -59,13 +60,14 @@ impl Hub {
     }
 
     fn stream_broke(&mut self, stream: u64) {
+        let address = self.streams.address(stream).cloned();
         self.streams.close(stream);
         let on = |phase: Phase| phase == Phase::On(stream);
         let guilds = self.guilds.iter().filter(|(_, g)| on(g.follow.phase)).map(|(id, _)| Key::Guild(*id));
         let users = self.users.iter().filter(|(_, u)| on(u.follow.phase)).map(|(id, _)| Key::User(*id));
         let keys: Vec<_> = guilds.chain(users).collect();
         log::FOLLOW_RESTARTED.emit(Fields { message_count: Some(keys.len() as u64), ..Fields::default() });
-        keys.into_iter().for_each(|key| self.lost(key));
+        keys.into_iter().for_each(|key| self.lost(key, address.as_ref()));
     }
 
     async fn snapshot(&mut self, stream: u64, snapshot: v1::Snapshot) {

@@ -89,6 +89,11 @@ impl Follow {
         (self.rewinding, self.attempts) = (false, 0);
     }
 
+    /// Somebody else owns it.
+    pub(super) fn move_on(&mut self) {
+        (self.phase, self.rewinding) = (Phase::Routing, false);
+    }
+
     /// The owner is not known any more; answers how long to wait before asking. `chance` spreads those who wait.
     pub(super) fn lose(&mut self, chance: u8) -> Duration {
         (self.phase, self.rewinding) = (Phase::Routing, false);

@@ -82,6 +82,11 @@ impl Streams {
         sent
     }
 
+    /// The server at the other end.
+    pub(super) fn address(&self, stream: u64) -> Option<&Address> {
+        self.open.iter().find(|(_, s)| s.id == stream).map(|(address, _)| address)
+    }
+
     /// A stream is broken.
     pub(super) fn close(&mut self, stream: u64) {
         self.open.retain(|_, s| s.id != stream);

@@ -95,7 +95,7 @@ impl Edge {
         // The test's own thread does the gateway's work.
         host.telemetry().adopt_thread();
         let metrics = GatewayMetrics::new(host.telemetry().meter());
-        let directory = Directory::new(host.clone(), &"in-process:peer-0".parse().expect("an address"));
+        let directory = Directory::new(host.clone(), &["in-process:peer-0".parse().expect("an address")]);
         let accounts = Accounts::new(directory.clone(), Box::new(Followed), metrics.clone());
         let entry = Entry { public_url: None, starts: Arc::new(Starts::new(crate::Identify::default())) };
         let telemetry = host.telemetry().clone();

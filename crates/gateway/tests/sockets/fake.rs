@@ -340,6 +340,12 @@ impl Channel for World {
 
 #[tonic::async_trait]
 impl Router for World {
+    type FollowSlotsStream = ReceiverStream<Result<v1::SlotsChanged, Status>>;
+
+    async fn follow_slots(&self, _: Request<v1::FollowSlotsRequest>) -> Answer<Self::FollowSlotsStream> {
+        not_here()
+    }
+
     type JoinStream = ReceiverStream<Result<v1::JoinResponse, Status>>;
 
     async fn route(&self, request: Request<v1::RouteRequest>) -> Answer<v1::RouteResponse> {

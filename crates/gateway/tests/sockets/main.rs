@@ -51,7 +51,7 @@ impl Scene {
         change(&mut config);
         let bind = move |host| async move {
             let (demo, trace_pages) = (Demo::default(), TracePages::default());
-            let deps = Deps { presence: router.clone(), router, search: None, demo, trace_pages };
+            let deps = Deps { presence: router.clone(), routers: vec![router], search: None, demo, trace_pages };
             let server = Server::bind(config, deps, host).await?;
             Ok((server.local_addr(), server.run()))
         };

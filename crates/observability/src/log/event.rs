@@ -27,6 +27,8 @@ events! {
     SERVICE_FAILED = "service.failed", Error, "process", "a service ended with an error";
     ACCEPT_FAILED = "accept.failed", Error, "gateway", "connections cannot be accepted";
     MEMBER_JOINED = "member.joined", Info, "router", "a member joined";
+    MEMBER_SILENT = "member.silent", Warn, "router", "a member said nothing for a lease and is taken for gone";
+    LEADER_CHANGED = "leader.changed", Info, "router", "another router orders who holds which slot";
     MEMBER_LEFT = "member.left", Info, "router", "a member left";
     PEER_UNREACHABLE = "peer.unreachable", Warn, "process", "peer unreachable";
     DEMO_CREATED = "demo.created", Info, "process", "demonstration data created";

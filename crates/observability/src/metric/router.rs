@@ -37,6 +37,8 @@ instruments! {
     members: By<MemberKind, Gauge> = "router.members", Count;
     /// Slots nobody owns.
     slots_unowned: Gauge = "router.slots.unowned", Count;
+    /// Whether it is the router that orders who holds which slot: 1 at one of them, 0 at the others.
+    leads: Gauge = "router.leads", Count;
     /// What administrators did.
     admin_actions: By<AdminAction, Counter> = "admin.actions", Count;
 }

@@ -212,3 +212,29 @@ proptest! {
         prop_assert!(checker.finish().is_clean());
     }
 }
+
+/// What a broken server could do, each found by itself: it acknowledges before it has written, and dies; it drops one
+/// event, swaps two, or doubles one on the way to one socket.
+#[test]
+fn four_planted_faults_are_found() {
+    let all: Vec<u64> = (1..=40).collect();
+    let judged = |history: &[u64], got: &[u64]| {
+        let mut checker = Checker::new(1, 2);
+        (0..2).for_each(|socket| checker.begin(socket, 0, 0));
+        history.iter().for_each(|id| deliver(&mut checker, 0, *id));
+        got.iter().for_each(|id| deliver(&mut checker, 1, *id));
+        all.iter().for_each(|id| checker.acknowledged(0, *id, (id % 2) as u32, (id / 2) as u32));
+        let history: Vec<Entry> = history.iter().map(|id| entry(*id, (id % 2) as u32, (id / 2) as u32)).collect();
+        checker.history(0, &history);
+        found(&checker.finish())
+    };
+    assert!(judged(&all, &all).is_empty());
+    let unwritten: Vec<u64> = all.iter().copied().filter(|id| *id != 17).collect();
+    assert!(judged(&unwritten, &unwritten).contains(&Fault::Lost), "acknowledged, and not written");
+    assert!(judged(&all, &unwritten).contains(&Fault::Lost), "one event dropped");
+    let mut swapped = all.clone();
+    swapped.swap(16, 17);
+    assert!(judged(&all, &swapped).contains(&Fault::Twice), "two swapped: the earlier one comes late");
+    let doubled = [&all[..17], &all[16..]].concat();
+    assert!(judged(&all, &doubled).contains(&Fault::Twice), "one doubled");
+}

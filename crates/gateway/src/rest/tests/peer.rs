@@ -192,6 +192,15 @@ impl RouterService for Fake {
         }))
     }
 
+    type FollowSlotsStream = BoxStream<v1::SlotsChanged>;
+
+    async fn follow_slots(
+        &self,
+        _: Request<v1::FollowSlotsRequest>,
+    ) -> Result<Response<Self::FollowSlotsStream>, Status> {
+        Err(Status::unimplemented("follow_slots"))
+    }
+
     type JoinStream = BoxStream<v1::JoinResponse>;
 
     async fn join(&self, _: Request<Streaming<v1::JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
