@@ -120,7 +120,7 @@ async fn each_is_one_message(place: Place) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_one_process() -> anyhow::Result<()> {
-    let cluster = Cluster::with(Topology { channel_servers: 2, gateways: 2 }, |_| {}).await?;
+    let cluster = Cluster::with(Topology { channel_servers: 2, gateways: 2, ..Topology::default() }, |_| {}).await?;
     // A channel of its own: the demo has messages.
     let place = Place {
         gateways: [0, 1].map(|n| cluster.gateway(n).to_string()),
