@@ -132,8 +132,8 @@ impl Default for Config {
 
 impl Config {
     /// Reads the settings: defaults, file, the names that every operator knows (`LOG_LEVEL`,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`, `DB_POOL_SIZE`, `CIRCUIT_BREAKER_ENABLED`), Clarion's own names in the environment, command line; each over
-    /// the last.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `PROMETHEUS_PORT`, `DB_POOL_SIZE`, `CIRCUIT_BREAKER_ENABLED`), Clarion's own names in
+    /// the environment, command line; each over the last.
     pub fn read(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
         Self::read_over(&Self::default(), file, overrides)
     }
