@@ -86,6 +86,9 @@ async fn campaign(grpc: Grpc) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut leads_until = None;
     while draining.run_until_cancelled(tick.tick()).await.is_some() {
+        if leads_until.is_some_and(|until| until <= Instant::now()) {
+            grpc.metrics.leads.set(0.0);
+        }
         // Without the store nothing can move, whoever leads.
         let Ok(register) = slots.get(LEADERSHIP).await else { continue };
         let began = Instant::now();
