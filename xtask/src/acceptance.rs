@@ -100,7 +100,7 @@ pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
             Err(why) => missing.push(format!("{name}: {why:#}")),
         }
     }
-    voice_client(missing)?;
+    voice_clients(missing)?;
     web_client(&binary, missing)
 }
 
@@ -171,8 +171,7 @@ fn web_client(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
     let tests = root().join("crates/gateway/web/test");
     check(Command::new("node").arg("--test").arg("--test-reporter=dot").args(scripts(&tests)?))
         .context("the web client's modules did not pass")?;
-    let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
-    if !has(&browser) {
+    if !has(&browser()) {
         missing.push("web client: chromium is not there (CHROMIUM may name another)".to_owned());
         return Ok(());
     }
@@ -227,19 +226,27 @@ fn python_client() -> anyhow::Result<Client> {
     })
 }
 
-/// aiortc, against a voice server alone.
-fn voice_client(missing: &mut Vec<String>) -> anyhow::Result<()> {
-    let to = target().join("acceptance/voice");
-    let interpreter = match python(&root().join("crates/e2e/clients/voice"), &to) {
-        Ok(interpreter) => interpreter,
-        Err(why) => {
-            missing.push(format!("aiortc: {why:#}"));
-            return Ok(());
-        }
-    };
+/// aiortc and Chromium, against a voice server alone.
+fn voice_clients(missing: &mut Vec<String>) -> anyhow::Result<()> {
     check(&mut command("cargo", &["build", "--package", "clarion-voice", "--example", "voice-alone"]))?;
     let alone = target().join("debug/examples/voice-alone");
-    checks("aiortc", &interpreter, &to.join("accept.py"), &alone).context("aiortc did not pass")
+    let to = target().join("acceptance/voice");
+    match python(&root().join("crates/e2e/clients/voice"), &to) {
+        Ok(interpreter) => {
+            checks("aiortc", &interpreter, &to.join("accept.py"), &alone).context("aiortc did not pass")?;
+        }
+        Err(why) => missing.push(format!("aiortc: {why:#}")),
+    }
+    // What of it is missing is said with the web client.
+    if has("node") && has(&browser()) {
+        let script = root().join("crates/e2e/clients/browser/voice.mjs");
+        checks("chromium", Path::new("node"), &script, &alone).context("Chromium's calls did not pass")?;
+    }
+    Ok(())
+}
+
+fn browser() -> String {
+    std::env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned())
 }
 
 /// A Python with what a folder's `requirements.txt` asks for, in a virtual environment in `target/`, beside a copy of the

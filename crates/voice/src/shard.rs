@@ -1,5 +1,7 @@
 //! A shard: a thread with a socket of its own, on which the engine runs.
 
+mod batch;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,7 +28,7 @@ const DATAGRAM: usize = 2_048;
 const BUFFER: usize = 4 << 20;
 /// Events that wait for their reader. Beyond it, those that only say how it was are left out.
 const EVENTS: usize = 16_384;
-/// Over what the share of time at work is taken.
+/// Over what the share of a processor is taken.
 const BUSY_OVER: Duration = Duration::from_secs(1);
 
 /// A shard as others see it.
@@ -40,7 +42,7 @@ pub(crate) struct Shard {
 
 #[derive(Default)]
 struct Load {
-    /// Bits of the share of time at work.
+    /// Bits of the share of a processor.
     busy: AtomicU64,
     connected: AtomicU64,
     rooms: AtomicU64,
@@ -89,8 +91,12 @@ impl Bound {
                 host.telemetry().adopt_thread();
                 host.guard("voice shard", || {
                     let _runtime = runtime.enter();
+                    let both_families = socket.local_addr().is_ok_and(|at| at.is_ipv6());
                     match UdpSocket::from_std(socket) {
-                        Ok(socket) => runtime.block_on(Worker { engine, socket, metrics, load, events }.run(inbox)),
+                        Ok(socket) => {
+                            let worker = Worker { engine, socket, metrics, load, events, both_families };
+                            runtime.block_on(worker.run(inbox));
+                        }
                         Err(_) => host.fail(),
                     }
                 });
@@ -101,14 +107,20 @@ impl Bound {
 }
 
 impl Shard {
-    /// The share of its time that it is at work.
+    /// The share of a processor that its thread has used lately.
     pub(crate) fn busy(&self) -> f64 {
-        f64::from_bits(self.load.busy.load(Ordering::Relaxed))
+        self.load.busy()
     }
 
     /// Participants connected, and rooms with somebody in them.
     pub(crate) fn population(&self) -> (u64, u64) {
         (self.load.connected.load(Ordering::Relaxed), self.load.rooms.load(Ordering::Relaxed))
+    }
+}
+
+impl Load {
+    fn busy(&self) -> f64 {
+        f64::from_bits(self.busy.load(Ordering::Relaxed))
     }
 }
 
@@ -118,6 +130,22 @@ struct Worker {
     metrics: VoiceMetrics,
     load: Arc<Load>,
     events: mpsc::Sender<Event>,
+    /// The socket is one of IPv6, to which IPv4 is a part of it.
+    both_families: bool,
+}
+
+/// An address of IPv4 as a socket of IPv6 writes it.
+fn mapped(to: SocketAddr) -> SocketAddr {
+    match to.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+        IpAddr::V6(_) => to,
+    }
+}
+
+/// What this thread has used of a processor so far.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
 }
 
 impl Worker {
@@ -126,7 +154,7 @@ impl Worker {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut buffer = vec![0; DATAGRAM];
-        let (mut since, mut worked) = (Instant::now(), Duration::ZERO);
+        let (mut since, mut used) = (Instant::now(), processor_time());
         loop {
             let mut received = false;
             // In this order, so that no flood of datagrams keeps the clock or the commands out.
@@ -153,15 +181,17 @@ impl Worker {
             self.send();
             self.tell();
             let now = Instant::now();
-            worked += now.saturating_duration_since(began);
             if received {
                 self.metrics.forward_latency.record_duration(now.saturating_duration_since(began));
             }
             let over = now.saturating_duration_since(since);
             if over >= BUSY_OVER {
-                let busy = (worked.as_secs_f64() / over.as_secs_f64()).min(1.0);
-                self.load.busy.store(busy.to_bits(), Ordering::Relaxed);
-                (since, worked) = (now, Duration::ZERO);
+                let total = processor_time();
+                let share = total.saturating_sub(used).as_secs_f64() / over.as_secs_f64();
+                // One busy second is not yet a busy server.
+                let busy = (self.load.busy() * 2.0 + share) / 3.0;
+                self.load.busy.store(busy.min(1.0).to_bits(), Ordering::Relaxed);
+                (since, used) = (now, total);
             }
         }
         self.send();
@@ -171,7 +201,11 @@ impl Worker {
     fn receive(&mut self, now: Instant, buffer: &mut [u8]) -> bool {
         for n in 0..TURN {
             match self.socket.try_recv_from(buffer) {
-                Ok((length, from)) => self.engine.datagram(now, from, &buffer[..length]),
+                Ok((length, from)) => {
+                    // One address is one address, whichever way it is written.
+                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                    self.engine.datagram(now, from, &buffer[..length]);
+                }
                 // Nothing more, or the word of a client that is not there any more, which its silence tells as well.
                 Err(_) => return n > 0,
             }
@@ -181,12 +215,12 @@ impl Worker {
 
     /// What the kernel has no room for is lost, as on any way.
     fn send(&mut self) {
-        let mut unsent = 0;
-        for (to, datagram) in self.engine.outgoing().drain(..) {
-            if self.socket.try_send_to(&datagram, to).is_err() {
-                unsent += 1;
-            }
+        let outgoing = self.engine.outgoing();
+        if self.both_families {
+            outgoing.iter_mut().for_each(|(to, _)| *to = mapped(*to));
         }
+        let unsent = batch::send(&self.socket, outgoing);
+        outgoing.clear();
         self.engine.unsent(unsent);
     }
 

@@ -273,10 +273,10 @@ async def one_section_both_ways(alone, http):
 
 
 async def who_leaves_is_gone(alone, http):
-    caller = await Caller.join(alone, http, 13, 1, 440)
+    caller = await Caller.join(alone, http, 13, 71, 440)
     async with http.delete(caller.location, headers=caller.headers) as answer:
         assert answer.status == 200, answer.status
-    assert await alone.ask("left", 1) == {"reason": "left"}
+    assert await alone.ask("left", 71) == {"reason": "left"}
     return [caller]
 
 

@@ -77,13 +77,13 @@ instruments! {
     dropped: By<MediaDrop, Counter> = "voice.packets.dropped", Count;
     /// Lost packets that were found in the redundancy of the next.
     recovered: Counter = "voice.packets.recovered", Count;
-    /// Slots that changed from one speaker to another.
+    /// Slots taken by somebody who had none.
     slot_switches: Counter = "voice.slot.switches", Count;
     /// Time from taking datagrams off the socket to having sent what comes of them, a turn of the loop each.
     forward_latency: Histogram = "voice.forward.latency", Seconds, FORWARD;
     /// Gateways that were cut off because they read too slowly.
     watchers_cut_off: Counter = "voice.watchers.cut_off", Count;
-    /// How much of the server is in use, from 0 to 1: the most used of its threads and its sessions.
+    /// How much of the server is in use, from 0 to 1: the busiest of its threads, or its sessions.
     sfu_utilization: Gauge = "sfu.utilization", Ratio;
     /// One for each server that takes participants; none while it drains.
     sfu_servers: Gauge = "sfu.servers", Count;

@@ -1,7 +1,7 @@
 //! A client of which every packet is made by hand: a check, a handshake, and then whatever a test likes to send. It waits
 //! for nothing that it is not asked to, so that hundreds fit into one thread.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,10 +80,12 @@ impl Bare {
 
     /// Connects as the answer says.
     pub(crate) fn connect(self, answer: &str) -> Connected {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).expect("in the answer");
         let (ufrag, pwd) = (value("a=ice-ufrag:").to_owned(), value("a=ice-pwd:").to_owned());
         let server = candidate(answer);
+        let local: SocketAddr =
+            if server.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
+        let socket = UdpSocket::bind(local).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let mut buffer = [0; 2_048];
         let deadline = Instant::now() + PATIENCE;

@@ -1,7 +1,5 @@
 //! Single packets: what becomes of each, from clients that are let in and do not behave.
 
-use std::collections::BTreeSet;
-
 use crate::bare::{Bare, Connected, OPUS, RED};
 use crate::caller::post;
 use crate::server::{ALL, Voice, until};
@@ -82,6 +80,7 @@ async fn whatever_one_who_is_let_in_sends_the_others_go_on() {
     let mut voice = Voice::start(|_| {}).await;
     let (mut a, mut b) = (join(&mut voice, 1, 2).await, join(&mut voice, 2, 2).await);
     let mut rogue = join(&mut voice, 3, 2).await;
+    b.socket.set_read_timeout(Some(std::time::Duration::from_millis(2))).expect("a timeout");
     let mut bytes = Bytes(0x1234_5678_9abc_def1);
     for n in 0..6_000u32 {
         let mut packet = bytes.some(300);
@@ -110,19 +109,19 @@ async fn whatever_one_who_is_let_in_sends_the_others_go_on() {
                 rogue.socket.send_to(&packet, rogue.server).expect("sent");
             }
         }
-        // Not more than the socket holds.
         if n % 50 == 0 {
             a.say(OPUS, (n / 50) as u16, n / 50 * 960, b"all is well");
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            // Not more than the sockets hold.
+            while b.hear().is_some() {}
         }
     }
-    a.say(OPUS, 120, 120 * 960, b"the last");
-    let mut heard = BTreeSet::new();
-    while let Some((_, _, payload)) = b.hear() {
-        heard.insert(payload);
-    }
-    assert!(heard.contains(b"the last".as_slice()), "{} payloads", heard.len());
-    assert!(voice.metric("voice_packets_dropped_total") > 2_000.0);
+    // What is said at last may be lost in the flood, but not all the time.
+    let last = (120..320u32).any(|n| {
+        a.say(OPUS, n as u16, n * 960, b"the last");
+        std::iter::from_fn(|| b.hear()).any(|(_, _, payload)| payload == b"the last")
+    });
+    assert!(last, "a is not heard any more");
+    until("what the rogue sent is counted", || voice.metric("voice_packets_dropped_total") > 2_000.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,6 +158,29 @@ async fn a_new_ice_session_takes_over_and_the_way_may_change() {
     assert_eq!(b.hear().map(|heard| heard.2), Some(b"from elsewhere".to_vec()));
     b.say(OPUS, 1, 960, b"to elsewhere");
     assert_eq!(a.hear().map(|heard| heard.2), Some(b"to elsewhere".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_port_is_reached_over_both_families() {
+    let both = |config: &mut clarion_voice::Config| {
+        config.udp = Some("[::]:0".parse().expect("an address"));
+        config.advertise = vec!["127.0.0.1".parse().expect("an address"), "::1".parse().expect("an address")];
+    };
+    let mut voice = Voice::start(both).await;
+    let mut four = join(&mut voice, 1, 1).await;
+    assert!(four.server.is_ipv4());
+    let admitted = voice.admit(7, 2, ALL).await;
+    let bare = Bare::new(102);
+    let answer = post(&admitted, bare.offer(1)).await.text().await.expect("an answer");
+    // As a client that has IPv6 alone.
+    let answer: String =
+        answer.lines().filter(|l| !l.starts_with("a=candidate:1 ")).map(|l| l.to_owned() + "\r\n").collect();
+    let mut six = tokio::task::spawn_blocking(move || bare.connect(&answer)).await.expect("connected");
+    assert!(six.server.is_ipv6());
+    four.say(OPUS, 1, 960, b"from four");
+    assert_eq!(six.hear().map(|heard| heard.2), Some(b"from four".to_vec()));
+    six.say(OPUS, 1, 960, b"from six");
+    assert_eq!(four.hear().map(|heard| heard.2), Some(b"from six".to_vec()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

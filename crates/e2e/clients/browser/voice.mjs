@@ -1,0 +1,177 @@
+// Acceptance test: Chromium against a voice server alone.
+//
+//     node voice.mjs <voice-alone>
+//
+// voice-alone is an example of the crate clarion-voice: a voice server that is told on its input whom to admit. Pages with a
+// tone for a voice talk to each other; what arrives is measured. One line a check, `ok <name>` or `FAIL <name>: why`; the exit
+// code is 1 when something failed.
+
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:http'
+import { createInterface } from 'node:readline'
+
+import { Browser } from './chromium.mjs'
+
+/** A room and a page: what the page is told to do, as text that it evaluates. */
+const PAGE = String.raw`
+globalThis.call = { heard: [] }
+call.join = async ({ url, token }, tone, slots) => {
+  const audio = (call.audio = new AudioContext())
+  await audio.resume()
+  const peer = (call.peer = new RTCPeerConnection())
+  peer.ontrack = ({ track, transceiver }) => {
+    // Without an element that plays it Chromium decodes nothing.
+    const element = new Audio()
+    element.srcObject = new MediaStream([track])
+    element.muted = true
+    element.play()
+    const analyser = audio.createAnalyser()
+    analyser.fftSize = 8192
+    audio.createMediaStreamSource(element.srcObject).connect(analyser)
+    call.heard.push({ mid: transceiver.mid, analyser, element })
+  }
+  if (tone) {
+    const oscillator = (call.oscillator = new OscillatorNode(audio, { frequency: tone }))
+    const out = audio.createMediaStreamDestination()
+    oscillator.connect(out)
+    oscillator.start()
+    peer.addTransceiver(out.stream.getAudioTracks()[0], { direction: 'sendonly' })
+  }
+  for (let n = 0; n < slots; n++) peer.addTransceiver('audio', { direction: 'recvonly' })
+  await peer.setLocalDescription()
+  const began = performance.now()
+  call.bearer = { authorization: 'Bearer ' + token }
+  const headers = { ...call.bearer, 'content-type': 'application/sdp' }
+  const answer = await fetch(url, { method: 'POST', headers, body: peer.localDescription.sdp })
+  if (answer.status !== 201) throw new Error(answer.status + ': ' + (await answer.text()))
+  call.location = answer.headers.get('location')
+  await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() })
+  await new Promise((done, fail) => {
+    peer.onconnectionstatechange = () => peer.connectionState === 'connected' ? done() : peer.connectionState === 'failed' && fail(new Error('failed'))
+    if (peer.connectionState === 'connected') done()
+  })
+  return performance.now() - began
+}
+call.tones = () => call.heard.flatMap(({ analyser }) => {
+  const bins = new Float32Array(analyser.frequencyBinCount)
+  analyser.getFloatFrequencyData(bins)
+  let best = 0
+  bins.forEach((level, at) => { if (level > bins[best]) best = at })
+  return bins[best] > -60 ? [Math.round(best * call.audio.sampleRate / analyser.fftSize)] : []
+}).sort((a, b) => a - b)
+call.stats = async () => [...(await call.peer.getStats()).values()]
+  .filter(s => ['outbound-rtp', 'remote-inbound-rtp', 'inbound-rtp', 'codec', 'transport'].includes(s.type))
+`
+
+class Alone {
+  #answers = []
+
+  constructor(program) {
+    this.child = spawn(program, [], { stdio: ['pipe', 'pipe', 'inherit'] })
+    createInterface({ input: this.child.stdout }).on('line', line => this.#answers.shift()?.(JSON.parse(line)))
+  }
+
+  async ask(...words) {
+    const answer = new Promise(done => this.#answers.push(done))
+    this.child.stdin.write(`${words.join(' ')}\n`)
+    const found = await answer
+    if (found.error) throw new Error(`${words}: ${found.error}`)
+    return found
+  }
+
+  async stop() {
+    const ended = new Promise(done => this.child.once('exit', done))
+    this.child.stdin.end()
+    await ended
+  }
+}
+
+/** Whether exactly these frequencies are heard, to the width of two bins. */
+const hears = tones => `((found, expected) => found.length === expected.length
+  && found.every((f, n) => Math.abs(f - expected[n]) <= 12))(call.tones(), ${JSON.stringify(tones)})`
+
+async function caller(browser, origin, alone, channel, user, tone, slots = 8) {
+  const page = await browser.page({ url: origin })
+  await page.eval(PAGE)
+  const admitted = await alone.ask('admit', channel, user)
+  const expression = `call.join(${JSON.stringify(admitted)}, ${tone}, ${slots})`
+  const parameters = { expression, awaitPromise: true, returnByValue: true, userGesture: true }
+  const { result, exceptionDetails } = await page.send('Runtime.evaluate', parameters)
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+  page.connectedIn = result.value
+  return page
+}
+
+async function twoTalkAndMuteIsSilence({ browser, origin, alone }) {
+  const a = await caller(browser, origin, alone, 20, 1, 440)
+  const b = await caller(browser, origin, alone, 20, 2, 880)
+  await b.wait(hears([440]), 'b hears 440 Hz')
+  await a.wait(hears([880]), 'a hears 880 Hz')
+  await alone.ask('allow', 20, 1, 'false', 'true')
+  await b.wait(hears([]), 'b hears nothing of a who is muted')
+  await alone.ask('allow', 20, 1, 'true', 'true')
+  await b.wait(hears([440]), 'b hears a again')
+  const stats = await a.eval('call.stats()')
+  const codec = stats.find(s => s.type === 'codec' && s.id === stats.find(o => o.type === 'outbound-rtp').codecId)
+  const transport = stats.find(s => s.type === 'transport')
+  const told = stats.find(s => s.type === 'remote-inbound-rtp')
+  console.log(`   sends ${codec.mimeType}; ${transport.srtpCipher}, ${transport.dtlsCipher}; told loss ${told?.fractionLost}, round trip ${told?.roundTripTime}`)
+  console.log(`   from the offer to connected: ${a.connectedIn.toFixed(0)} and ${b.connectedIn.toFixed(0)} ms`)
+  const out = stats.find(s => s.type === 'outbound-rtp')
+  console.log(`   ${(out.bytesSent / out.packetsSent).toFixed(0)} bytes a packet`)
+  return [a, b]
+}
+
+async function threeInThreeSlots({ browser, origin, alone }) {
+  const listener = await caller(browser, origin, alone, 21, 9, 0)
+  const speakers = []
+  for (const [user, tone] of [[1, 300], [2, 500], [3, 700]]) speakers.push(await caller(browser, origin, alone, 21, user, tone, 1))
+  await listener.wait(hears([300, 500, 700]), 'three tones')
+  return [listener, ...speakers]
+}
+
+async function silenceIsNotSent({ browser, origin, alone }) {
+  const a = await caller(browser, origin, alone, 22, 1, 440)
+  const b = await caller(browser, origin, alone, 22, 2, 0)
+  await b.wait(hears([440]), 'b hears a')
+  await a.eval('call.oscillator.disconnect()')
+  await b.wait(hears([]), 'a is silent')
+  const sent = `call.stats().then(s => s.find(o => o.type === 'outbound-rtp').packetsSent)`
+  const before = await a.eval(sent)
+  await a.eval('new Promise(done => setTimeout(done, 2000))')
+  const packets = await a.eval(sent) - before
+  console.log(`   ${packets} packets in 2 s of silence`)
+  if (packets > 30) throw new Error(`${packets} packets in 2 s of silence: no silence suppression`)
+  return [a, b]
+}
+
+async function whoLeavesIsGone({ browser, origin, alone }) {
+  const a = await caller(browser, origin, alone, 23, 71, 440)
+  const status = await a.eval("fetch(call.location, { method: 'DELETE', headers: call.bearer }).then(answer => answer.status)")
+  if (status !== 200) throw new Error(`DELETE: ${status}`)
+  const { reason } = await alone.ask('left', 71)
+  if (reason !== 'left') throw new Error(reason)
+  return [a]
+}
+
+const [program] = process.argv.slice(2)
+const alone = new Alone(program)
+const server = createServer((_, response) => response.setHeader('content-type', 'text/html').end('<!doctype html><title>call</title>'))
+await new Promise(done => server.listen(0, '127.0.0.1', done))
+const origin = `http://127.0.0.1:${server.address().port}/`
+const browser = await Browser.launch()
+let failed = 0
+for (const check of [twoTalkAndMuteIsSilence, threeInThreeSlots, silenceIsNotSent, whoLeavesIsGone]) {
+  try {
+    const pages = await check({ browser, origin, alone })
+    for (const page of pages) await page.close()
+    console.log(`ok ${check.name}`)
+  } catch (error) {
+    failed++
+    console.log(`FAIL ${check.name}: ${error.message}`)
+  }
+}
+await browser.close()
+await alone.stop()
+server.close()
+process.exitCode = failed ? 1 : 0
