@@ -166,7 +166,7 @@ pub(crate) struct Hub {
     presences: Presences,
     adopted: Adopted,
     /// Sessions from elsewhere that wait until the keys they hear of are followed.
-    adoptions: Vec<Box<Adoption>>,
+    adoptions: Vec<Adoption>,
     /// The number of the latest checkpoint.
     turn: u64,
     /// Sessions that changed or ended since then.

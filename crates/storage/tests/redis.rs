@@ -1,6 +1,7 @@
 //! The cache in Redis keeps the rules of every cache, on a real server, and lives through what happens to one.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test is no service: its tasks end with it")]
 
 use std::collections::BTreeMap;
 use std::future::pending;

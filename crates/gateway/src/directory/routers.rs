@@ -48,12 +48,9 @@ impl Routers {
 
     /// Asks who owns something: the first answer counts.
     pub(super) async fn route(&self, request: v1::RouteRequest) -> Result<v1::RouteResponse, Status> {
-        let asked = self.in_order().enumerate().map(|(turn, (router, mut client))| {
-            let request = request.clone();
-            async move {
-                tokio::time::sleep(NEXT_AFTER * turn as u32).await;
-                (router, client.route(request).await)
-            }
+        let asked = self.in_order().enumerate().map(|(turn, (router, mut client))| async move {
+            tokio::time::sleep(NEXT_AFTER * turn as u32).await;
+            (router, client.route(request).await)
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let answered = async {

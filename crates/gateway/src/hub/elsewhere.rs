@@ -56,15 +56,18 @@ pub(crate) struct Marked {
     /// Sessions, by their seats' numbers, that wait to be told of a guild.
     pub(crate) unready: BTreeSet<u64>,
     /// Of each shard.
-    pub(crate) sequences: Vec<(u16, oneshot::Receiver<Vec<(u32, u64)>>)>,
+    pub(crate) sequences: Vec<(u16, oneshot::Receiver<Sequences>)>,
 }
+
+/// The latest number of each seat of a shard.
+pub(crate) type Sequences = Vec<(u32, u64)>;
 
 /// A stretch of a log: after the first, up to and with the second.
 type Stretch = (Key, Position, Position);
 
 /// What a session missed has been read, or could not be.
 pub(super) struct Fetched {
-    adoption: Box<Adoption>,
+    adoption: Adoption,
     seat: Seat,
     /// The guilds as they were at the ends of the stretches.
     states: BTreeMap<GuildId, Arc<GuildState>>,
@@ -184,7 +187,7 @@ impl Hub {
                 self.route(key, Duration::ZERO);
             }
         }
-        self.adoptions.push(adoption);
+        self.adoptions.push(*adoption);
     }
 
     /// Seats the sessions whose keys are followed now.
@@ -228,7 +231,7 @@ impl Hub {
     }
 
     /// Gives a session its seat: what happens from now on is kept for it.
-    async fn seat_adopted(&mut self, adoption: Box<Adoption>) {
+    async fn seat_adopted(&mut self, adoption: Adoption) {
         let kept = &adoption.kept;
         let (user, shard) = (kept.user, kept.shard);
         let before = self.word_of(user);
@@ -297,7 +300,7 @@ impl Hub {
     /// What a session missed is known: it is here.
     pub(super) async fn fetched(&mut self, fetched: Fetched) {
         let Fetched { adoption, seat, states, entries } = fetched;
-        let Adoption { kept, token, resume, reply, .. } = *adoption;
+        let Adoption { kept, token, resume, reply, .. } = adoption;
         // It may have ended meanwhile, and somebody else may sit there.
         let listener = self.seats.get(seat).filter(|o| o.identity.id == kept.id).map(|o| o.identity.listener());
         let missed = entries.and_then(|entries| {

@@ -294,8 +294,11 @@ impl Client {
 
 impl Answer {
     fn of(result: QueryResult) -> Result<Self, Fault> {
-        let rows = result.is_rows().then(|| result.into_rows_result()).transpose();
-        Ok(Self(rows.map_err(|error| Fault::other(error.to_string()))?))
+        if !result.is_rows() {
+            return Ok(Self(None));
+        }
+        let rows = result.into_rows_result().map_err(|error| Fault::other(error.to_string()))?;
+        Ok(Self(Some(rows)))
     }
 
     fn rows(&self) -> usize {
