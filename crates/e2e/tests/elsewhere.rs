@@ -190,7 +190,29 @@ async fn a_session_outlives_the_drain_of_its_gateway() -> anyhow::Result<()> {
     let sent = sender.stop().await?;
     client.read(sent).await?;
     client.assert_everything_once(sent);
-    // Nobody else can come for it.
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_told_any_more_is_not_guessed_at() -> anyhow::Result<()> {
+    let cluster = cluster(2).await?;
+    let mut client = Client::begin(&cluster, 1).await?;
+    let cluster = stop_gateway(cluster, 1, false).await?;
+    client.read_to_end().await?;
+    // What was to be seen changes: whoever comes later cannot tell it as it was.
+    let guild = cluster.demo().guild_id;
+    let path = format!("/guilds/{guild}/channels");
+    let owner = cluster.api(cluster.demo().users.first().expect("an owner"), 0);
+    let (status, made) = owner.call(reqwest::Method::POST, &path, Some(json!({"name": "made-meanwhile"}))).await?;
+    anyhow::ensure!(status.is_success(), "{status}: {made}");
+    let mut socket = Socket::connect(&cluster.gateway_url(0)).await?;
+    socket.resume(&client.token, &client.session, client.sequence).await?;
+    assert_eq!(socket.op(9).await?, json!(false));
+    // It begins anew, on the same socket.
+    socket.identify(&client.token, INTENTS).await?;
+    socket.dispatch("READY").await?;
+    let guild = socket.dispatch("GUILD_CREATE").await?;
+    assert!(guild["channels"].to_string().contains("made-meanwhile"), "{guild}");
     Ok(())
 }
 
@@ -201,7 +223,6 @@ async fn a_session_outlives_the_death_of_its_gateway_and_says_what_may_come_agai
     until_checkpointed(&cluster, 2).await?;
     let sender = Sender::start(&cluster);
     client.read(5).await?;
-    // A moment in the middle of a second, so that something was told since the last checkpoint.
     let cluster = stop_gateway(cluster, 1, true).await?;
     client.read_to_end().await?;
     sender.more(20).await?;

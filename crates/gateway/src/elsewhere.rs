@@ -96,9 +96,8 @@ impl Elsewhere {
 
     /// Finds a session whose id names the gateway `home`, and has it end wherever it is.
     pub(crate) async fn find(&self, home: u32, id: &str, user: UserId, seen: u64) -> Result<Found, CannotResume> {
-        // Without the cache it is looked for where it began.
-        let place = self.read(&CacheKey::new(PLACE, id)).await.unwrap_or_default();
-        let holder = place.and_then(|(_, number)| std::str::from_utf8(&number).ok()?.parse().ok()).unwrap_or(home);
+        // Without a note, or the cache, it is looked for where it began.
+        let holder = self.place(id).await.unwrap_or(home);
         let remains = self.remains(holder).await?;
         let taken = match &remains.address {
             Some(address) if holder != self.number => self.take(address, holder, id, user, seen).await,
@@ -107,13 +106,24 @@ impl Elsewhere {
         };
         match taken {
             Ok(kept) => Ok(Found { kept, from: ResumedFrom::Gateway }),
-            Err(NotTaken::Refused(CannotResume::Unknown)) => self.left(id).await,
+            Err(NotTaken::Refused(CannotResume::Unknown)) => self.left(id, user).await,
             Err(NotTaken::Refused(why)) => Err(why),
-            Err(NotTaken::Gone) => match self.left(id).await {
+            Err(NotTaken::Gone) => match self.left(id, user).await {
                 Err(CannotResume::Unknown) => remains.restore(id, seen).ok_or(CannotResume::Unknown),
                 found => found,
             },
         }
+    }
+
+    /// Whether a session that has a seat here has been gone on with elsewhere.
+    pub(crate) async fn is_elsewhere(&self, id: &str) -> bool {
+        self.place(id).await.is_some_and(|number| number != self.number)
+    }
+
+    /// The gateway that a session moved to last, if that is known.
+    async fn place(&self, id: &str) -> Option<u32> {
+        let (_, number) = self.read(&CacheKey::new(PLACE, id)).await.ok()??;
+        std::str::from_utf8(&number).ok()?.parse().ok()
     }
 
     /// Notes that a session is here now.
@@ -146,12 +156,16 @@ impl Elsewhere {
     }
 
     /// A session that was left behind, for one who comes for it.
-    async fn left(&self, id: &str) -> Result<Found, CannotResume> {
+    async fn left(&self, id: &str, user: UserId) -> Result<Found, CannotResume> {
         let key = CacheKey::new(LEFT, id);
         let left = self.read(&key).await.map_err(|_| CannotResume::Unreachable)?;
         let (version, bytes) = left.ok_or(CannotResume::Unknown)?;
         let kept = v1::KeptSession::decode(bytes).ok().and_then(|kept| Kept::try_from(kept).ok());
         let kept = kept.ok_or(CannotResume::Unreachable)?;
+        // An id is no secret.
+        if kept.user != user {
+            return Err(CannotResume::Unknown);
+        }
         // Whoever changes it first has it.
         let claimed = patient(self.cache.change(&key, version, vec![(FIELD.to_owned(), None)], self.window)).await;
         claimed.map_err(|error| match error {

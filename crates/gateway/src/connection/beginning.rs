@@ -113,6 +113,8 @@ impl Connection {
         let own = (place.gateway == self.gate.number && usize::from(place.shard) < self.gate.shards.len())
             .then_some(Seat { shard: place.shard, seat: place.seat });
         let here = match self.gate.adopted.seat(&resume.session_id).or(own) {
+            // Gone on with from a checkpoint while this gateway seemed dead, it is not the session any more that it was.
+            Some(_) if self.gate.elsewhere.is_elsewhere(&resume.session_id).await => Err(CannotResume::Unknown),
             Some(seat) => self.try_resume(seat, resume, account).await.map(|()| seat),
             None => Err(CannotResume::Unknown),
         };

@@ -28,6 +28,8 @@ impl Connection {
         if found.kept.id != resume.session_id || found.kept.user != user {
             return Err(CannotResume::Unknown);
         }
+        // Before it is here: from then on it may be asked for.
+        self.gate.elsewhere.note_place(&resume.session_id).await;
         let (reply, seated) = oneshot::channel();
         self.gate
             .hub
@@ -40,7 +42,6 @@ impl Connection {
             })
             .await;
         let seat = seated.await.map_err(|_| CannotResume::Unreachable)??;
-        self.gate.elsewhere.note_place(&resume.session_id).await;
         Ok((seat, found.from))
     }
 
