@@ -19,7 +19,7 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     step("servers");
     let services = Services::start(&mut missing);
     step("tests");
-    let mut tests = command("cargo", &["test", "--workspace"]);
+    let mut tests = command("cargo", &["test", "--workspace", "--no-fail-fast"]);
     if long {
         tests.env("CLARION_TEST_LONG", "1");
     }
