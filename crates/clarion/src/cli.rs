@@ -58,7 +58,8 @@ enum Command {
     /// Checks the machine and the store, a line each; the exit code says whether one of them failed
     Doctor,
     /// Be one service of a cluster
-    Serve {
+    #[command(name = "serve")]
+    One {
         /// Which
         service: Service,
         #[command(flatten)]
@@ -144,7 +145,7 @@ pub fn run() -> anyhow::Result<()> {
     let Cli { serve, command } = Cli::parse();
     let command = match command {
         None => return serve.run(),
-        Some(Command::Serve { service, serve }) => return serve.run_one(service),
+        Some(Command::One { service, serve }) => return serve.run_one(service),
         Some(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -152,7 +153,7 @@ pub fn run() -> anyhow::Result<()> {
         match command {
             Command::Doctor => doctor::run(&serve.config()?).await,
             // It has a runtime of its own for each service.
-            Command::Serve { .. } => Ok(()),
+            Command::One { .. } => Ok(()),
             Command::Migrate => migrate(&serve.config()?).await,
             Command::Token(command) => command.run(&serve).await,
             Command::Load { options, admin } => {
@@ -348,5 +349,18 @@ impl AdminArgs {
             bail!("{}", value["error"].as_str().unwrap_or("refused"));
         }
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_lines_are_whole() {
+        Cli::command().debug_assert();
+        Alone::command().debug_assert();
     }
 }
