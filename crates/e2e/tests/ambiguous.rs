@@ -21,8 +21,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clarion-under-test");
 /// Sends under way at a time.
 const AT_ONCE: usize = 8;
 
-fn sends() -> usize {
-    if std::env::var_os("CLARION_TEST_LONG").is_some() { 1_000 } else { 200 }
+/// How many sends are cut.
+fn sends(usually: usize) -> usize {
+    if std::env::var_os("CLARION_TEST_LONG").is_some() { 1_000 } else { usually }
 }
 
 /// Two gateways of one cluster, and somebody who may write to a channel.
@@ -79,10 +80,10 @@ impl Place {
 }
 
 /// Every send is cut, repeated at the other gateway, and once more: one message, one id.
-async fn each_is_one_message(place: Place) -> anyhow::Result<()> {
+async fn each_is_one_message(place: Place, sends: usize) -> anyhow::Result<()> {
     let enough = Arc::new(Semaphore::new(AT_ONCE));
     let mut sending = tokio::task::JoinSet::new();
-    for n in 0..sends() {
+    for n in 0..sends {
         let (place, leave) = (place.clone(), enough.clone().acquire_owned().await?);
         sending.spawn(async move {
             place.send_and_cut(n).await?;
@@ -96,7 +97,7 @@ async fn each_is_one_message(place: Place) -> anyhow::Result<()> {
     while let Some(id) = sending.join_next().await {
         ids.insert(id??);
     }
-    assert_eq!(ids.len(), sends());
+    assert_eq!(ids.len(), sends);
     let (mut history, mut before) = (Vec::new(), String::new());
     loop {
         let path = format!("/channels/{}/messages?limit=100{before}", place.channel);
@@ -112,9 +113,9 @@ async fn each_is_one_message(place: Place) -> anyhow::Result<()> {
         history.extend(page);
     }
     let contents: BTreeSet<&str> = history.iter().map(|(_, content)| content.as_str()).collect();
-    assert_eq!((history.len(), contents.len()), (sends(), sends()), "messages, and different ones");
+    assert_eq!((history.len(), contents.len()), (sends, sends), "messages, and different ones");
     assert!(history.iter().all(|(id, _)| ids.contains(id)));
-    println!("{} sends were cut and repeated: {} messages", sends(), history.len());
+    println!("{sends} sends were cut and repeated: {} messages", history.len());
     Ok(())
 }
 
@@ -127,7 +128,7 @@ async fn in_one_process() -> anyhow::Result<()> {
         token: cluster.bot().token.clone(),
         channel: cluster.demo().second_channel_id.to_string(),
     };
-    each_is_one_message(place).await
+    each_is_one_message(place, sends(200)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,5 +136,6 @@ async fn over_separate_processes() -> anyhow::Result<()> {
     let shape = Shape { routers: 1, channels: 2, gateways: 2 };
     let Some(cluster) = Processes::start(Path::new(PROGRAM), shape, &[]).await? else { return Ok(()) };
     let (token, channel) = cluster.make_channel("router-0").await?;
-    each_is_one_message(Place { gateways: [cluster.gateway(0)?, cluster.gateway(1)?], token, channel }).await
+    let place = Place { gateways: [cluster.gateway(0)?, cluster.gateway(1)?], token, channel };
+    each_is_one_message(place, sends(60)).await
 }
