@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "clarion",
         &[
             "clarion-model",
+            "clarion-proto",
             "clarion-observability",
             "clarion-storage",
             "clarion-runtime",

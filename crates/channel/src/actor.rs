@@ -8,6 +8,7 @@ mod find;
 mod followers;
 mod pipeline;
 mod trim;
+mod voice;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -105,6 +106,8 @@ struct Actor {
     followers: Followers,
     replays: FuturesUnordered<BoxFuture<'static, followers::Replayed>>,
     trimming: trim::Trimming,
+    /// When it is looked next whose gateways are still there, as long as there are voice states.
+    voices_due: tokio::time::Instant,
 }
 
 impl Ask {
@@ -224,6 +227,7 @@ impl Actor {
             in_flight: VecDeque::new(),
             replays: FuturesUnordered::new(),
             trimming: trim::Trimming::new(tail.entries),
+            voices_due: tokio::time::Instant::now(),
         }
     }
 
@@ -252,6 +256,7 @@ impl Actor {
                     self.decide_read(ask, found).await;
                 }
                 Some(replayed) = self.replays.next(), if !self.replays.is_empty() => self.replayed(replayed),
+                () = tokio::time::sleep_until(self.voices_due), if self.owner.has_voices() => self.expire_voices(),
                 () = self.trimming.finish(), if self.trimming.is_running() => {}
                 Some(message) = self.start.inbox.recv(), if has_room => self.handle(message).await,
                 () = leave.cancelled(), if idle => return End::Idle,
@@ -271,6 +276,7 @@ impl Actor {
             && self.held_back.is_none()
             && self.followers.is_empty()
             && !self.trimming.is_running()
+            && !self.owner.has_voices()
             && self.start.inbox.is_empty()
     }
 
@@ -298,7 +304,10 @@ impl Actor {
                 self.start_replays(truth.applied);
             }
             // Whoever is ahead of the log is not following this one.
-            None | Some(_) => self.followers.add_new(stream, &truth),
+            None | Some(_) => {
+                let voices = self.voices_frame();
+                self.followers.add_new(stream, &truth, voices.as_ref());
+            }
         }
     }
 
@@ -315,10 +324,11 @@ impl Actor {
     fn replayed(&mut self, replayed: followers::Replayed) {
         let truth = self.owner.shared();
         let truth = truth.read();
+        let voices = self.voices_frame();
         if matches!(replayed.result, Ok(Reached::Gap)) {
-            self.followers.renew(&replayed, &truth);
+            self.followers.renew(&replayed, &truth, voices.as_ref());
         } else {
-            self.followers.replayed(&replayed);
+            self.followers.replayed(&replayed, voices.as_ref());
         }
         self.start_replays(truth.applied);
     }

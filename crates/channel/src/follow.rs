@@ -5,13 +5,15 @@
 mod frame;
 mod serve;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use clarion_model::key::{Key, Position};
 use clarion_storage::{Logs, ReadError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use frame::{caught, entry, moved, snapshot, transient};
+pub(crate) use frame::{caught, entry, moved, snapshot, transient, voices};
 pub(crate) use serve::serve;
 
 /// Entries that are read from a log at a time.
@@ -22,6 +24,8 @@ const PAGE: usize = 256;
 pub(crate) struct Stream {
     /// Tells it from all others of this server.
     pub(crate) id: u64,
+    /// The instance of the gateway that reads it.
+    pub(crate) gateway: Arc<str>,
     queue: mpsc::Sender<Bytes>,
     cut_off: CancellationToken,
 }

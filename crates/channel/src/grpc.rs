@@ -192,6 +192,22 @@ impl channel_server::Channel for Api {
         self.done(remote, key(request.key)?, command).await
     }
 
+    async fn set_voice_state(&self, request: Request<v1::SetVoiceStateRequest>) -> Result<Response<Done>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let key = key(request.key)?;
+        self.done(remote, key, request::set_voice(request)).await
+    }
+
+    async fn move_voice(&self, request: Request<v1::MoveVoiceRequest>) -> Result<Response<Done>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let command = Command::MoveVoice {
+            actor: Actor::from_wire(request.actor_id),
+            user: UserId(request.user_id),
+            channel_id: request.channel_id.map(ChannelId),
+        };
+        self.done(remote, key(request.key)?, command).await
+    }
+
     async fn create_guild(&self, request: Request<v1::CreateGuildRequest>) -> Result<Response<v1::GuildState>, Status> {
         let (remote, request) = (remote(&request), request.into_inner());
         let state = request::guild_state(request.state)?;

@@ -16,6 +16,7 @@ mod sequence;
 mod structure;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod voice;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -32,6 +33,8 @@ pub(crate) use access::Actor;
 pub(crate) use mention::AllowedMentions;
 use recent::Recent;
 use sequence::Sequence;
+pub(crate) use voice::SetVoice;
+use voice::Voices;
 
 use crate::refusal::Refusal;
 
@@ -58,6 +61,10 @@ pub(crate) enum Command {
     ChangeUser(UserEvent),
     /// Say how far one has read.
     PutReadState { put: ReadStatePut, manual: bool },
+    /// Be in a voice channel, or in none.
+    SetVoice(SetVoice),
+    /// Put somebody else into one, or out of it.
+    MoveVoice { actor: Actor, user: UserId, channel_id: Option<ChannelId> },
 }
 
 /// A message somebody wants to send.
@@ -173,6 +180,7 @@ pub(crate) struct Owner {
     truth: Shared,
     sequence: Sequence,
     recent: Recent,
+    voices: Voices,
 }
 
 impl Command {
@@ -189,6 +197,8 @@ impl Command {
             Command::EditMessage(edit) => Some(edit.channel_id),
             Command::React(react) => Some(react.channel_id),
             Command::DeleteMessage { channel_id, .. } | Command::Type { channel_id, .. } => Some(*channel_id),
+            Command::SetVoice(set) => set.channel_id,
+            Command::MoveVoice { channel_id, .. } => *channel_id,
             _ => None,
         }
     }
@@ -269,6 +279,7 @@ impl Owner {
             truth: Shared::new(Truth { state, applied: tail.position }),
             sequence: Sequence::new(epoch, tail),
             recent: Recent::default(),
+            voices: Voices::default(),
         }
     }
 
@@ -301,6 +312,8 @@ impl Owner {
             Command::CreateUser(user) => self.create_user(now, user),
             Command::ChangeUser(change) => self.change_user(now, change),
             Command::PutReadState { put, manual } => self.put_read_state(now, put, manual),
+            Command::SetVoice(set) => self.set_voice(set),
+            Command::MoveVoice { actor, user, channel_id } => self.move_voice(actor, user, channel_id),
         }
     }
 

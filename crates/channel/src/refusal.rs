@@ -44,6 +44,10 @@ impl Refusal {
         Refusal::new(400, 30_013, "Maximum number of guild channels reached (500)");
     pub(crate) const TOO_MANY_BANS: Refusal = Refusal::new(400, 30_035, "Maximum number of bans reached (10000)");
     pub(crate) const BANNED: Refusal = Refusal::new(403, 40_007, "The user is banned from this guild");
+    pub(crate) const NOT_IN_VOICE: Refusal = Refusal::new(400, 40_032, "Target user is not connected to voice.");
+    pub(crate) const VOICE_FULL: Refusal = Refusal::new(403, 40_047, "The voice channel is full");
+    pub(crate) const NOT_A_VOICE_CHANNEL: Refusal =
+        Refusal::new(400, 50_024, "Cannot execute action on this channel type");
     pub(crate) const MISSING_ACCESS: Refusal = Refusal::new(403, 50_001, "Missing Access");
     pub(crate) const NOT_THE_AUTHOR: Refusal =
         Refusal::new(403, 50_005, "Cannot edit a message authored by another user");

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use clarion_gateway::{DemoAccount, DemoWorkspace};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
 use clarion_model::id::{ChannelId, GuildId, RoleId, UserId};
 use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
@@ -162,7 +162,7 @@ impl Demo {
         ]);
         for (account, bot) in self.accounts() {
             let roles = if bot { vec![self.bot_role_id] } else { Vec::new() };
-            let member = Member { user: account.user(bot), nick: None, roles, joined_at };
+            let member = Member { user: account.user(bot), nick: None, roles, joined_at, mute: false, deaf: false };
             state.members.insert(account.id, member.into());
         }
         state
@@ -224,6 +224,7 @@ fn channel(id: ChannelId, name: &str, kind: ChannelKind, position: u32) -> (Chan
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     };
     (id, channel)
 }

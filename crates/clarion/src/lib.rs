@@ -11,6 +11,7 @@ pub mod monitor;
 mod print;
 mod serve;
 mod start;
+mod voice_member;
 
 pub use config::{AdminConfig, Config, Peers, StorageConfig, StorageKind};
 pub use print::print;

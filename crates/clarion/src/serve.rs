@@ -111,7 +111,13 @@ impl One {
                 Started { telemetry, address, operators: Some(operators) }
             }
             Service::Voice => {
-                let (address, telemetry) = start_voice(&mut process, config.voice.clone(), &name)?;
+                let (address, telemetry) = start_voice(
+                    &mut process,
+                    config.voice.clone(),
+                    &name,
+                    config.peers.routers.clone(),
+                    &config.gateway.voice_region,
+                )?;
                 Started { telemetry, address, operators: None }
             }
             Service::Gateway => {

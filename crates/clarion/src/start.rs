@@ -20,6 +20,7 @@ use clarion_storage::embedded::Embedded;
 use clarion_storage::scylla::Scylla;
 
 use crate::admin::AdminPort;
+use crate::voice_member::{self, VoiceMember};
 use crate::{Config, StorageKind};
 
 const ROUTER: &str = "router-0";
@@ -75,8 +76,11 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
     }
     let cache = start_cache(&mut process, &config.cache)?;
     let (presence, _) = start_presence(&mut process, &config.presence, PRESENCE, &cache)?;
+    // The gateways of this process are where its voice servers are.
+    let region = &config.gateway.voice_region;
     let voice_servers = (0..topology.voice_servers).map(|n| {
-        let (address, _) = start_voice(&mut process, nth_voice_server(config, n), &format!("voice-{n}"))?;
+        let (settings, name) = (nth_voice_server(config, n), format!("voice-{n}"));
+        let (address, _) = start_voice(&mut process, settings, &name, vec![router.clone()], region)?;
         Ok(address)
     });
     let voice_servers = voice_servers.collect::<anyhow::Result<Vec<_>>>()?;
@@ -246,10 +250,22 @@ pub(crate) fn start_voice(
     process: &mut Process,
     settings: clarion_voice::Config,
     name: &str,
+    routers: Vec<Address>,
+    region: &str,
 ) -> anyhow::Result<(Address, Telemetry)> {
+    let region = region.to_owned();
     process.start("voice", name, 1, |host| async move {
         let server = clarion_voice::Server::bind(settings, clarion_voice::Deps::default(), host.clone()).await?;
-        Ok(((server.address().clone(), host.telemetry().clone()), server.run()))
+        let (address, url) = (server.address().clone(), server.url().to_owned());
+        let member = VoiceMember { routers, address: address.clone(), region, url };
+        let telemetry = host.telemetry().clone();
+        let run = async move {
+            tokio::select! {
+                served = server.run() => served,
+                never = voice_member::keep(host, member) => match never {},
+            }
+        };
+        Ok(((address, telemetry), run))
     })
 }
 

@@ -271,8 +271,14 @@ async fn in_a_large_guild_one_hears_of_those_asked_for() -> anyhow::Result<()> {
     let mut joining = tokio::task::JoinSet::new();
     for n in 0..1_001_u64 {
         let user = User { id: UserId(5_000_000 + n), username: format!("crowd{n}"), global_name: None, bot: true };
-        let member =
-            Member { user, nick: None, roles: Vec::new(), joined_at: Timestamp::from_millis(1_700_000_000_000) };
+        let member = Member {
+            user,
+            nick: None,
+            roles: Vec::new(),
+            joined_at: Timestamp::from_millis(1_700_000_000_000),
+            mute: false,
+            deaf: false,
+        };
         let admin = admin.clone();
         joining.spawn(async move { admin.change_guild(guild, GuildEvent::MemberPut(member)).await });
         if joining.len() == 64 {

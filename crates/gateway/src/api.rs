@@ -18,6 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod user;
+mod voice;
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ pub(crate) use read_state::{ReadState, UnreadState};
 pub(crate) use role::Role;
 pub(crate) use search::{Found, NotReady};
 pub(crate) use user::{Me, User};
+pub(crate) use voice::{Slot, VoiceHeard, VoiceRefused, VoiceRegion, VoiceServer, VoiceState};
 
 /// An id as clients read it: a decimal string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,8 @@ pub struct Config {
     pub rpc_address: Option<Address>,
     /// The socket URL that clients are given, such as `wss://chat.example`. Without it, the host they asked.
     pub public_url: Option<String>,
+    /// The region in which rooms are opened whose channels name none, such as `frankfurt`. Empty: anywhere.
+    pub voice_region: String,
     /// Where people find the page of a trace, with `{trace_id}` in it, such as `http://jaeger:16686/trace/{trace_id}`.
     /// Without it, the admin port of the same process.
     pub trace_url: Option<String>,
@@ -90,6 +92,7 @@ impl Default for Config {
             rpc: Listen::default(),
             rpc_address: None,
             public_url: None,
+            voice_region: String::new(),
             trace_url: None,
             shards: 2,
             max_connections: 15_000,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use clarion_model::id::UserId;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::{EventType, GatewayMetrics, Label, RateScope, SentType, SocketError};
 use clarion_observability::{ClientIp, ClientIpPolicy, Instrument, Origin, TraceContext, span};
@@ -29,6 +30,7 @@ use crate::hub::{HubHandle, Seat};
 use crate::rest::Limits;
 use crate::shard::{Command, Handback, Inbox, Link, Signal, Then};
 use crate::starts::Starts;
+use crate::voice::{self, VoiceHandle};
 use wire::{Incoming, Wire};
 
 /// Longest wait for the hub or a shard to answer.
@@ -42,6 +44,7 @@ pub(crate) struct Gate {
     pub(crate) elsewhere: Arc<Elsewhere>,
     /// The sessions of other gateways that are here.
     pub(crate) adopted: Adopted,
+    pub(crate) voice: VoiceHandle,
     pub(crate) admission: Arc<Admission>,
     pub(crate) starts: Arc<Starts>,
     /// Which addresses have shown too many tokens that do not hold.
@@ -81,6 +84,8 @@ struct Connection {
     resume_url: String,
     seat: Option<Seat>,
     session_id: Option<String>,
+    /// Whose session it is, and whether they are a person.
+    who: Option<(UserId, bool)>,
     /// The shard waits to hear when the socket can be written.
     blocked: bool,
     received: u64,
@@ -115,6 +120,7 @@ pub(crate) async fn serve(gate: Arc<Gate>, upgraded: Upgraded) {
         resume_url: upgraded.resume_url,
         seat: None,
         session_id: None,
+        who: None,
         blocked: false,
         received: 0,
     };
@@ -232,6 +238,16 @@ impl Connection {
                     let traceparent = TraceContext::of(&span).traceparent();
                     let set = self.gate.hub.set_presence(seat, presence, traceparent);
                     Box::pin(set.instrument(span)).await;
+                }
+                Flow::Continue
+            }
+            Action::SetVoice(request) => {
+                if let (Some(session), Some((user, person))) = (self.session_id.clone(), self.who) {
+                    let span = span::gateway_receive(&self.origin, EventType::VoiceStateUpdate.as_str());
+                    span::record_user(&span, user);
+                    span::record_session(&span, &session);
+                    let ask = voice::Command::Ask { session, user, person, request, span };
+                    Box::pin(self.gate.voice.tell(ask)).await;
                 }
                 Flow::Continue
             }

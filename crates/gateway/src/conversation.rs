@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::frame::{CloseCode, opcode};
-pub(crate) use request::{Identify, MembersRequest, Resume};
+pub(crate) use request::{Identify, MembersRequest, Resume, VoiceRequest};
 
 /// How long a client may take to identify itself or to resume.
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
@@ -40,6 +40,8 @@ pub(crate) enum Action {
     Resume(Box<Resume>),
     /// Op 3.
     SetPresence(Presence),
+    /// Op 4.
+    SetVoice(VoiceRequest),
     /// Op 8.
     RequestMembers(Box<MembersRequest>),
     /// Answer op 9, `d:false`, and stay: the client starts over.
@@ -145,7 +147,10 @@ impl Conversation {
                 close(CloseCode::NOT_AUTHENTICATED, "not identified")
             }
             Ok(opcode::PRESENCE_UPDATE) => Action::SetPresence(request::presence(d, wall)),
-            Ok(opcode::VOICE_STATE_UPDATE) => Action::Ignore,
+            Ok(opcode::VOICE_STATE_UPDATE) => match request::voice(d) {
+                Some(request) => Action::SetVoice(request),
+                None => Action::Ignore,
+            },
             Ok(opcode::REQUEST_GUILD_MEMBERS) => match request::members(d) {
                 Some(request) => Action::RequestMembers(Box::new(request)),
                 None => Action::Ignore,

@@ -19,6 +19,7 @@ mod subscriptions;
 #[cfg(test)]
 pub(crate) mod testing;
 mod user;
+mod voice;
 mod watched;
 
 use std::collections::{HashMap, HashSet};
@@ -43,10 +44,12 @@ use crate::accounts::{Accounts, Watch};
 use crate::adopted::Adopted;
 use crate::conversation::MembersRequest;
 use crate::directory::{Directory, Target};
+use crate::frame::Dispatch;
 use crate::handover::Kept;
 use crate::intents::Intents;
 use crate::presence::Heard;
 use crate::shard::{self, Ended, Exported, Inbox, Ledger, Link};
+use crate::voice::VoiceHandle;
 use elsewhere::Fetched;
 pub(crate) use elsewhere::{Adoption, Marked};
 use follow::{Follow, Phase};
@@ -113,6 +116,8 @@ pub(crate) enum Command {
     Checkpoint(bool, oneshot::Sender<Marked>),
     /// Which sessions there are.
     ListSeats(oneshot::Sender<Vec<(Seat, String)>>),
+    /// A dispatch for one session, by its id.
+    Tell(String, Dispatch),
 }
 
 /// A session that nothing is told to any more, and what its shard answers.
@@ -132,6 +137,9 @@ pub(crate) struct Parts {
     pub(crate) heard: mpsc::Receiver<Heard>,
     /// Slots that have another owner.
     pub(crate) moved: mpsc::Receiver<Vec<Slot>>,
+    pub(crate) voice: VoiceHandle,
+    /// What the gateway is called in this life of it.
+    pub(crate) life: String,
     /// The number of this gateway in session ids.
     pub(crate) number: u32,
     /// The sessions of other gateways that are here.
@@ -155,6 +163,9 @@ pub(crate) struct Hub {
     ended: mpsc::Receiver<Ended>,
     heard: mpsc::Receiver<Heard>,
     moved: mpsc::Receiver<Vec<Slot>>,
+    voice: VoiceHandle,
+    /// Sessions that are over, of which voice is to be told.
+    gone: Vec<String>,
     number: u32,
     stop: CancellationToken,
     streams: Streams,
@@ -240,9 +251,24 @@ impl HubHandle {
         answer.await.unwrap_or_default()
     }
 
+    /// Room for one word to the hub; `None` once it is gone.
+    pub(crate) async fn room(&self) -> Option<Room<'_>> {
+        self.commands.reserve().await.ok().map(Room)
+    }
+
     async fn watch(&self, user: UserId) -> bool {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Watch(user, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+/// Room for one word.
+pub(crate) struct Room<'a>(mpsc::Permit<'a, Command>);
+
+impl Room<'_> {
+    /// Tells a session something.
+    pub(crate) fn tell(self, session: String, dispatch: Dispatch) {
+        self.0.send(Command::Tell(session, dispatch));
     }
 }
 
@@ -258,7 +284,7 @@ impl Hub {
         let (out, brought) = mpsc::channel(BROUGHT);
         Self {
             instance: parts.host.instance().to_owned(),
-            streams: Streams::new(parts.host, parts.stop.clone(), out),
+            streams: Streams::new(parts.host, parts.life, parts.stop.clone(), out),
             directory: parts.directory,
             accounts: parts.accounts,
             metrics: parts.metrics,
@@ -269,6 +295,8 @@ impl Hub {
             ended: parts.ended,
             heard: parts.heard,
             moved: parts.moved,
+            voice: parts.voice,
+            gone: Vec::new(),
             number: parts.number,
             stop: parts.stop,
             brought,
@@ -301,7 +329,13 @@ impl Hub {
                 Some((key, address)) = self.routing.next() => self.routed(key, address),
                 Some(slots) = self.moved.recv() => self.move_on(slots),
                 Some(fetched) = self.fetching.next() => self.fetched(fetched).await,
-                _ = tick.tick() => self.sweep(Instant::now()),
+                _ = tick.tick() => {
+                    self.sweep(Instant::now());
+                    self.doubt_voices(Instant::now()).await;
+                }
+            }
+            for session in std::mem::take(&mut self.gone) {
+                self.voice.tell(crate::voice::Command::Ended { session }).await;
             }
             if !self.adoptions.is_empty() {
                 self.try_adoptions(Instant::now()).await;
@@ -341,6 +375,7 @@ impl Hub {
             Command::ListSeats(reply) => {
                 let _ = reply.send(self.seats.with_seats().map(|(seat, o)| (seat, o.identity.id.clone())).collect());
             }
+            Command::Tell(session, dispatch) => self.tell_session(&session, dispatch).await,
             Command::CountGuilds(reply) => {
                 let counts = self.seats.iter().map(|o| (o.identity.id.clone(), o.guilds.len() as u32)).collect();
                 // Whoever asked may be gone.

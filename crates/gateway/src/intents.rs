@@ -8,6 +8,7 @@ impl Intents {
     pub(crate) const GUILDS: Self = Self(1);
     pub(crate) const GUILD_MEMBERS: Self = Self(1 << 1);
     pub(crate) const GUILD_MODERATION: Self = Self(1 << 2);
+    pub(crate) const GUILD_VOICE_STATES: Self = Self(1 << 7);
     pub(crate) const GUILD_PRESENCES: Self = Self(1 << 8);
     pub(crate) const GUILD_MESSAGES: Self = Self(1 << 9);
     pub(crate) const GUILD_MESSAGE_REACTIONS: Self = Self(1 << 10);

@@ -33,6 +33,7 @@ mod starts;
 mod trace_pages;
 mod upgrade;
 mod visibility;
+mod voice;
 mod web;
 
 pub use config::{AdmissionConfig, Config, Identify};

@@ -10,6 +10,8 @@ use clarion_runtime::{Address, Host, Peer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::voice::{self, VoiceHandle};
+
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// How often a sign of life is given before the router has said how often it wants one.
@@ -18,7 +20,8 @@ const BEAT: Duration = Duration::from_millis(500);
 const BEATS: u32 = 3;
 
 /// Joins, and joins again whenever the stream breaks, until the drain.
-pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
+pub(crate) async fn keep(host: Host, router: Address, address: Address, voice: VoiceHandle) {
+    let peer: Peer = host.peer(&router);
     let mut delay = FIRST_DELAY;
     while !host.draining().is_cancelled() {
         let (requests, waiting) = mpsc::channel(4);
@@ -26,24 +29,47 @@ pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
             instance: host.instance().to_owned(),
             kind: v1::MemberKind::Gateway.into(),
             address: address.to_string(),
+            voice: None,
         };
         // There is room: nothing was sent yet.
         let _ = requests.try_send(v1::JoinRequest { request: Some(Request::Hello(hello)) });
-        let joined = RouterClient::new(router.clone()).join(ReceiverStream::new(waiting)).await;
+        let joined = RouterClient::new(peer.clone()).join(ReceiverStream::new(waiting)).await;
         let mut why = "the stream ended".to_owned();
         match joined {
             Err(status) => why = status.to_string(),
             Ok(response) => {
                 let joined_at = Instant::now();
                 let mut stream = response.into_inner();
+                let mut rooms = voice.rooms();
+                rooms.mark_changed();
                 let (beats, mut every) = (requests.clone(), BEAT);
                 let broken = async {
                     loop {
-                        match tokio::time::timeout(every, stream.message()).await {
+                        let heard = async {
+                            tokio::select! {
+                                heard = stream.message() => Some(heard),
+                                Ok(()) = rooms.changed() => None,
+                            }
+                        };
+                        let heard = match tokio::time::timeout(every, heard).await {
+                            Ok(Some(heard)) => Ok(heard),
+                            Ok(None) => {
+                                let rooms = Request::Rooms(rooms.borrow_and_update().clone());
+                                // A stream that takes no more is about to say that it is broken.
+                                let _ = requests.try_send(v1::JoinRequest { request: Some(rooms) });
+                                continue;
+                            }
+                            Err(late) => Err(late),
+                        };
+                        match heard {
                             Ok(Ok(Some(answer))) if answer.lease_ms > 0 => {
                                 every = Duration::from_millis(answer.lease_ms.into()) / BEATS;
                             }
-                            Ok(Ok(Some(_))) => {}
+                            Ok(Ok(Some(told))) => {
+                                if let Some(v1::VoiceServers { servers }) = told.voice {
+                                    voice.tell(voice::Command::Servers(router.clone(), servers)).await;
+                                }
+                            }
                             Ok(Ok(None)) => return None,
                             Ok(Err(status)) => return Some(status.to_string()),
                             // A full queue is full of signs of life.
@@ -66,6 +92,8 @@ pub(crate) async fn keep(host: Host, router: Peer, address: Address) {
                 }
             }
         }
+        // What it said of voice servers is old from now on.
+        voice.tell(voice::Command::Servers(router.clone(), Vec::new())).await;
         log::PEER_UNREACHABLE.emit(Fields::detail(format!("router: {why}")));
         let mut chance = [0; 1];
         // Without chance, everybody waits equally long.

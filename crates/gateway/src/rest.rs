@@ -13,6 +13,7 @@ mod entry;
 mod form;
 mod guild;
 mod limits;
+mod member;
 mod message;
 mod multipart;
 mod operation;
@@ -28,6 +29,7 @@ mod tests;
 mod trace;
 mod upload;
 mod user;
+mod voice;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ use crate::demo::Demo;
 use crate::directory::Directory;
 use crate::starts::Starts;
 use crate::trace_pages::TracePages;
+use crate::voice::Endpoints;
 pub use config::{RateLimits, RestConfig};
 pub(crate) use limits::Limits;
 pub(crate) use origin::{ClientAddress, address, host};
@@ -67,6 +70,9 @@ pub(crate) struct State {
     /// Where only this machine can ask.
     pub(crate) demo: Option<Demo>,
     pub(crate) trace_pages: TracePages,
+    pub(crate) voice: Endpoints,
+    /// The region of this gateway.
+    pub(crate) voice_region: String,
 }
 
 /// How sockets are opened, for those who ask.

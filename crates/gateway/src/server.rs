@@ -41,7 +41,7 @@ use crate::hub::{self, Hub};
 use crate::session_id::random_number;
 use crate::starts::Starts;
 use crate::trace_pages::TracePages;
-use crate::{membership, presence, rest, shard, upgrade, web};
+use crate::{membership, presence, rest, shard, upgrade, voice, web};
 use accept::Peer;
 
 /// What the presence server tells that waits for the hub; its stream waits beyond it.
@@ -119,6 +119,9 @@ impl Server {
         let elsewhere = Arc::new(Elsewhere::new(host.clone(), deps.cache, number, config.resume_window(), &metrics));
         let stop = CancellationToken::new();
         let (hub_handle, commands) = hub::handle();
+        let (voice, voice_commands, rooms) = voice::handle();
+        // A gateway of the same name that was here before had other sessions.
+        let life = format!("{}/{number:08x}", host.instance());
         let directory = Directory::new(host.clone(), &deps.routers);
         let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
         let starts = Arc::new(Starts::new(config.identify.clone()));
@@ -132,6 +135,8 @@ impl Server {
             config: config.rest.clone(),
             limits: limits.clone(),
             demo: is_local(&config, &listener).then_some(deps.demo),
+            voice: voice.endpoints(),
+            voice_region: config.voice_region.clone(),
             trace_pages: config.trace_url.clone().map_or(deps.trace_pages, TracePages::at),
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
@@ -140,6 +145,21 @@ impl Server {
         host.spawn("presence", attending);
         let (moves, moved) = mpsc::channel(MOVES);
         host.spawn("slots", directory.clone().follow(moves, stop.clone()));
+        host.spawn(
+            "voice",
+            voice::run(voice::Parts {
+                host: host.clone(),
+                directory: directory.clone(),
+                routers: deps.routers.clone(),
+                hub: hub_handle.clone(),
+                region: config.voice_region.clone(),
+                commands: voice_commands,
+                endpoints: voice.endpoints(),
+                rooms,
+                gateway: life.clone(),
+                stop: stop.clone(),
+            }),
+        );
         let hub = Hub::new(hub::Parts {
             host: host.clone(),
             directory,
@@ -151,6 +171,8 @@ impl Server {
             ended: shards.ended,
             heard,
             moved,
+            voice: voice.clone(),
+            life,
             number,
             adopted: adopted.clone(),
             stop: stop.clone(),
@@ -161,6 +183,7 @@ impl Server {
             hub: hub_handle,
             elsewhere,
             adopted,
+            voice,
             admission: Admission::new(&config.admission, metrics.clone()),
             starts,
             api_limits: limits,
@@ -218,7 +241,10 @@ impl Server {
         log::SERVICE_LISTENING.emit(Fields::detail(address.to_string()));
         host.spawn("hub", hub.run());
         for router in &routers {
-            host.spawn("membership", membership::keep(host.clone(), host.peer(router), rpc_address.clone()));
+            host.spawn(
+                "membership",
+                membership::keep(host.clone(), router.clone(), rpc_address.clone(), gate.voice.clone()),
+            );
         }
         let (hub, adopted) = (gate.hub.clone(), gate.adopted.clone());
         let keeping = gate.elsewhere.clone().keep(hub.clone(), adopted.clone(), rpc_address.clone(), stop.clone());

@@ -6,6 +6,7 @@ use crate::key::{Key, Position};
 use crate::message::{Emoji, MessageView};
 use crate::time::Timestamp;
 use crate::user::{ReadState, TokenHash, TokenRecord, User};
+use crate::voice::VoiceState;
 
 /// A change of a guild or of a channel between people. The `Put` events create or replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,13 @@ pub enum Transient {
         user_id: UserId,
         /// Since when.
         at: Timestamp,
+    },
+    /// Somebody entered a voice channel, is there differently, or left.
+    Voice {
+        /// As it is now.
+        state: VoiceState,
+        /// The W3C `traceparent` of the span that tells it, or empty.
+        traceparent: String,
     },
 }
 

@@ -52,6 +52,25 @@ pub struct Channel {
     pub overwrites: Vec<Overwrite>,
     /// The newest message ever accepted in it, kept or not.
     pub last_message_id: Option<MessageId>,
+    /// How people speak in it, if they do.
+    pub voice: VoiceSettings,
+}
+
+/// How people speak in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoiceSettings {
+    /// Most people in it; zero for no limit.
+    pub user_limit: u32,
+    /// Bits a second that each may send.
+    pub bitrate: u32,
+    /// In which region it is; `None` for wherever it is best.
+    pub rtc_region: Option<String>,
+}
+
+impl Default for VoiceSettings {
+    fn default() -> Self {
+        Self { user_limit: 0, bitrate: 64_000, rtc_region: None }
+    }
 }
 
 /// Whom an overwrite is for.
@@ -104,6 +123,10 @@ pub struct Member {
     pub roles: Vec<RoleId>,
     /// Since when.
     pub joined_at: Timestamp,
+    /// Not heard in voice channels.
+    pub mute: bool,
+    /// Hears nothing in voice channels.
+    pub deaf: bool,
 }
 
 /// Somebody who is not to be a member.

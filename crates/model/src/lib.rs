@@ -15,3 +15,4 @@ pub mod presence;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod voice;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{
+    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
+};
 use clarion_model::id::{ChannelId, GuildId, RoleId, UserId};
 use clarion_model::permission::{Class, Classes, Permissions, can_view, class_of, in_channel};
 use clarion_model::time::Timestamp;
@@ -40,7 +42,7 @@ fn role(id: u64, permissions: Permissions) -> Role {
 fn member(id: u64, roles: Vec<u64>) -> Arc<Member> {
     let user = User { id: UserId(id), username: String::new(), global_name: None, bot: false };
     let roles = roles.into_iter().map(RoleId).collect();
-    Arc::new(Member { user, nick: None, roles, joined_at: Timestamp::default() })
+    Arc::new(Member { user, nick: None, roles, joined_at: Timestamp::default(), mute: false, deaf: false })
 }
 
 fn channel(id: u64, overwrites: Vec<Overwrite>) -> Channel {
@@ -53,6 +55,7 @@ fn channel(id: u64, overwrites: Vec<Overwrite>) -> Channel {
         parent_id: None,
         overwrites,
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 

@@ -171,6 +171,20 @@ pub const ALL: &[SpanInfo] = &[
         attributes: &[],
         help: "From the keys to the first packet of media, either way. Ends unheard after ten seconds of silence.",
     },
+    SpanInfo {
+        name: "voice.place",
+        service: "router",
+        kind: "server",
+        attributes: &["channel_id", "target_server", "request_id", "user_id"],
+        help: "On which voice server a room is.",
+    },
+    SpanInfo {
+        name: "voice.admit",
+        service: "gateway",
+        kind: "client",
+        attributes: &["channel_id", "session_id", "target_server"],
+        help: "A session is let into a room: placed, admitted, and told where to go.",
+    },
 ];
 
 /// Every attribute and what it says.
@@ -360,6 +374,20 @@ pub fn voice_dtls(join: &Span) -> Span {
 /// The wait for media; a part of the join.
 pub fn voice_first_rtp(join: &Span) -> Span {
     info_span!(target: TARGET, parent: join, "voice.first_rtp", otel.kind = "internal")
+}
+
+/// On which voice server a room is; where is said by [`routed`].
+pub fn voice_place(from: &Remote, channel_id: ChannelId) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "voice.place", otel.kind = "server", channel_id = %channel_id,
+        target_server = Empty, request_id = from.request_id.as_deref(), user_id = from.user_id.map(display));
+    begin(span, from.trace.to_parent())
+}
+
+/// A session is let into a room, because of what was told in `parent`; where is said by [`routed`].
+pub fn voice_admit(parent: &TraceContext, channel_id: ChannelId, session_id: &str) -> Span {
+    let span = info_span!(target: TARGET, parent: None, "voice.admit", otel.kind = "client", channel_id = %channel_id,
+        session_id, target_server = Empty);
+    begin(span, parent.to_parent())
 }
 
 /// Says that what a span stands for failed, and why.

@@ -10,6 +10,7 @@ mod message;
 mod presence;
 mod read_state;
 mod user;
+mod voice;
 
 pub use user::user_state;
 

@@ -98,6 +98,14 @@ fn overwrite() -> impl Strategy<Value = Overwrite> {
     })
 }
 
+fn voice() -> impl Strategy<Value = VoiceSettings> {
+    (0u32..100, 8_000u32..400_000, of(text())).prop_map(|(user_limit, bitrate, rtc_region)| VoiceSettings {
+        user_limit,
+        bitrate,
+        rtc_region,
+    })
+}
+
 fn channel() -> impl Strategy<Value = Channel> {
     let kind = prop_oneof![
         Just(ChannelKind::Text),
@@ -105,8 +113,8 @@ fn channel() -> impl Strategy<Value = Channel> {
         Just(ChannelKind::Voice),
         Just(ChannelKind::Category)
     ];
-    (id(), kind, text(), of(text()), any::<u32>(), of(id()), vec(overwrite(), 0..3), of(id())).prop_map(
-        |(id, kind, name, topic, position, parent, overwrites, last)| Channel {
+    (id(), kind, text(), of(text()), any::<u32>(), of(id()), vec(overwrite(), 0..3), of(id()), voice()).prop_map(
+        |(id, kind, name, topic, position, parent, overwrites, last, voice)| Channel {
             id: ChannelId(id),
             kind,
             name,
@@ -115,6 +123,7 @@ fn channel() -> impl Strategy<Value = Channel> {
             parent_id: parent.map(ChannelId),
             overwrites,
             last_message_id: last.map(MessageId),
+            voice,
         },
     )
 }
@@ -134,12 +143,16 @@ fn role() -> impl Strategy<Value = Role> {
 }
 
 fn member() -> impl Strategy<Value = Member> {
-    (user(), of(text()), vec(id(), 0..3), at()).prop_map(|(user, nick, roles, joined_at)| Member {
-        user,
-        nick,
-        roles: roles.into_iter().map(RoleId).collect(),
-        joined_at,
-    })
+    (user(), of(text()), vec(id(), 0..3), at(), any::<bool>(), any::<bool>()).prop_map(
+        |(user, nick, roles, joined_at, mute, deaf)| Member {
+            user,
+            nick,
+            roles: roles.into_iter().map(RoleId).collect(),
+            joined_at,
+            mute,
+            deaf,
+        },
+    )
 }
 
 fn ban() -> impl Strategy<Value = Ban> {

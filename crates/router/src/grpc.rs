@@ -65,6 +65,11 @@ impl proto::router_server::Router for Grpc {
         let address: Address = hello.address.parse().map_err(|_| Status::invalid_argument("address"))?;
         let kind = proto::MemberKind::try_from(hello.kind).unwrap_or_default();
         let (serial, mut orders) = self.table.join(&hello.instance, kind, address);
+        match kind {
+            proto::MemberKind::Voice => self.table.speaks(&hello.instance, hello.voice.clone().unwrap_or_default()),
+            proto::MemberKind::Gateway => self.table.greet(&hello.instance),
+            proto::MemberKind::Channel | proto::MemberKind::Unknown => {}
+        }
         let member = |detail| Fields { detail: Some(format!("{} {detail}", hello.instance)), ..Fields::default() };
         log::MEMBER_JOINED.emit(member(kind.as_str_name().to_owned()));
 
@@ -106,6 +111,26 @@ impl proto::router_server::Router for Grpc {
         self.host.spawn("slots", slots::tell(self.table.clone(), changes, self.host.draining()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    async fn place_voice(
+        &self,
+        request: Request<proto::PlaceVoiceRequest>,
+    ) -> Result<Response<proto::VoiceServer>, Status> {
+        let from = request.extensions().get::<Remote>().cloned().unwrap_or_default();
+        let request = request.into_inner();
+        let span = span::voice_place(&from, ChannelId(request.channel_id));
+        let placed = self.table.place_voice(ChannelId(request.channel_id), &request.region);
+        match placed {
+            Some(server) => {
+                span::routed(&span, &server.instance);
+                Ok(Response::new(server))
+            }
+            None => {
+                span::fail(&span, "no_voice_server");
+                Err(Status::unavailable("there is no voice server"))
+            }
+        }
+    }
 }
 
 impl Grpc {
@@ -139,6 +164,8 @@ fn reported(table: &Table, instance: &str, message: proto::JoinRequest) {
         }
         Some(Joining::Refused(refused)) => table.refused(instance, refused.slots.into_iter().map(slot)),
         Some(Joining::Leaving(true)) => table.leaving(instance),
+        Some(Joining::Voice(report)) => table.reported(instance, report),
+        Some(Joining::Rooms(rooms)) => table.rooms(instance, rooms),
         Some(Joining::Leaving(false) | Joining::Hello(_) | Joining::Beat(_)) | None => {}
     }
 }

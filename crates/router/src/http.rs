@@ -174,6 +174,8 @@ async fn add_member(State(admin): State<Admin>, Path((guild, user)): Path<(Strin
         nick: None,
         roles: Vec::new(),
         joined_at: std::time::SystemTime::now().into(),
+        mute: false,
+        deaf: false,
     };
     admin.add_member(guild, member).await?;
     Ok(Json(json!({ "done": true })))

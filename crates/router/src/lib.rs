@@ -8,6 +8,7 @@ mod leader;
 mod placement;
 mod server;
 mod table;
+mod voice;
 
 pub use admin::{Admin, AdminError, NewGuild, SessionAction};
 pub use config::Config;

@@ -135,6 +135,7 @@ async fn observe(grpc: Grpc, host: Host) {
         let count = |kind| grpc.table.members(kind).len() as f64;
         grpc.metrics.members.with(Counted::Channel).set(count(MemberKind::Channel));
         grpc.metrics.members.with(Counted::Gateway).set(count(MemberKind::Gateway));
+        grpc.metrics.members.with(Counted::Voice).set(count(MemberKind::Voice));
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = host.draining().cancelled_owned() => return,

@@ -3,6 +3,8 @@
 //! Every router hears everything; the one that leads orders. What a slot's owner is follows from what channel servers say
 //! that they hold: the one with the highest epoch.
 
+mod voice;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use clarion_runtime::Address;
 use tokio::sync::{mpsc, watch};
 
 use crate::placement::place;
+use crate::voice::Rooms;
 
 /// Orders that may wait for a member. One that does not read them is as good as gone.
 const ORDERS: usize = 64;
@@ -51,6 +54,7 @@ struct State {
     owners: BTreeMap<Slot, (String, Epoch)>,
     joined: u64,
     lead: Option<Lead>,
+    voice: Rooms,
 }
 
 struct Member {
@@ -237,6 +241,7 @@ impl Table {
     /// Something has changed: what follows from it.
     fn settle(&self, mut state: MutexGuard<'_, State>) {
         state.count();
+        state.settle_voice();
         state.rebalance(Instant::now());
         drop(state);
         self.changed.send_modify(|n| *n += 1);

@@ -20,7 +20,7 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use clarion_model::event::{Event, GuildEvent, LogEntry};
-use clarion_model::guild::{Channel, ChannelKind, Guild};
+use clarion_model::guild::{Channel, ChannelKind, Guild, VoiceSettings};
 use clarion_model::id::{self, ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::{Message, MessageView, TraceId};
@@ -158,6 +158,7 @@ fn channel(id: ChannelId) -> Channel {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 

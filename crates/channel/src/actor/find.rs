@@ -14,6 +14,7 @@ pub(super) fn is_needed(command: &Command) -> bool {
         Command::EditMessage(_) | Command::DeleteMessage { .. } | Command::React(_) => true,
         Command::CreateGuild(_) | Command::ChangeGuild { .. } => true,
         Command::Type { .. } | Command::CreateUser(_) | Command::ChangeUser(_) | Command::PutReadState { .. } => false,
+        Command::SetVoice(_) | Command::MoveVoice { .. } => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The followers of one key: who is told entries as they come, and who is still being told older ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -80,10 +80,10 @@ impl Followers {
     }
 
     /// Somebody who knows nothing yet.
-    pub(super) fn add_new(&mut self, stream: Stream, truth: &Truth) {
+    pub(super) fn add_new(&mut self, stream: Stream, truth: &Truth, voices: Option<&Bytes>) {
         let id = stream.id;
         self.all.insert(id, Follower { stream, behind: None });
-        self.push_to(id, &snapshot(self.key, truth));
+        self.push_after(id, voices, &snapshot(self.key, truth));
     }
 
     /// Somebody who has to be told what the log has after a place.
@@ -129,12 +129,12 @@ impl Followers {
     }
 
     /// A reading has ended: what came since is told, and from then on everything as it comes.
-    pub(super) fn replayed(&mut self, replayed: &Replayed) {
+    pub(super) fn replayed(&mut self, replayed: &Replayed, voices: Option<&Bytes>) {
         let Some(mut replay) = self.take_replay(replayed) else { return };
         match (&replayed.result, replay.missed.take()) {
             (Ok(Reached::Goal), Some(missed)) => {
                 if missed.iter().all(|frame| self.push_to(replayed.stream, frame)) {
-                    self.push_to(replayed.stream, &caught(self.key));
+                    self.push_after(replayed.stream, voices, &caught(self.key));
                 }
             }
             (Ok(Reached::Goal), None) => {
@@ -151,10 +151,16 @@ impl Followers {
     }
 
     /// The log does not reach back far enough: the follower begins anew.
-    pub(super) fn renew(&mut self, replayed: &Replayed, truth: &Truth) {
+    pub(super) fn renew(&mut self, replayed: &Replayed, truth: &Truth, voices: Option<&Bytes>) {
         if self.take_replay(replayed).is_some() {
-            self.push_to(replayed.stream, &snapshot(self.key, truth));
+            self.push_after(replayed.stream, voices, &snapshot(self.key, truth));
         }
+    }
+
+    /// The gateways that follow.
+    pub(super) fn gateways(&self) -> BTreeSet<Arc<str>> {
+        let there = self.all.values().filter(|follower| !follower.stream.is_gone());
+        there.map(|follower| follower.stream.gateway.clone()).collect()
     }
 
     /// Tells everybody something; those behind later.
@@ -186,6 +192,13 @@ impl Followers {
         let replay = follower.behind.as_mut()?.replay.take_if(|replay| replay.number == replayed.number)?;
         follower.behind = None;
         Some(replay)
+    }
+
+    /// Hands over all voice states, if there are any, and then something else.
+    fn push_after(&mut self, stream: u64, voices: Option<&Bytes>, frame: &Bytes) {
+        if voices.is_none_or(|voices| self.push_to(stream, voices)) {
+            self.push_to(stream, frame);
+        }
     }
 
     fn push_to(&mut self, stream: u64, frame: &Bytes) -> bool {

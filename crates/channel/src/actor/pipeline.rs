@@ -109,7 +109,7 @@ impl Actor {
                 Ok(answer)
             }
             Ok(Outcome::Tell(event)) => {
-                self.tell(&event);
+                self.tell_in(&span, event);
                 Ok(Answer::Done)
             }
             Err(refusal) => Err(Failure::Refused(refusal)),
@@ -142,7 +142,11 @@ impl Actor {
             return Box::pin(self.failed(batch, error)).await;
         }
         self.owner.apply(&batch.entries);
+        let (structural, span) = (self.barrier, batch.span.clone());
         self.fan_out(batch);
+        if structural {
+            self.review_voices(&span);
+        }
         if self.in_flight.is_empty() {
             self.barrier = false;
             if let Some((ask, found)) = self.held_back.take() {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clarion_model::event::{Event, LogEntry, Transient, UserEvent};
 use clarion_model::key::Key;
 use clarion_model::user::TokenHash;
+use clarion_model::voice::VoiceState;
 use clarion_proto::convert::user_state;
 use clarion_proto::v1::follow_response::Response;
 use clarion_proto::v1::{self, snapshot};
@@ -39,6 +40,11 @@ pub(crate) fn snapshot(key: Key, truth: &Truth) -> Bytes {
         position: Some(truth.applied.into()),
         state: Some(state),
     }))
+}
+
+/// All voice states of a guild.
+pub(crate) fn voices<'a>(key: Key, states: impl Iterator<Item = &'a VoiceState>) -> Bytes {
+    frame(Response::Voices(v1::VoiceStates { key: Some(key.into()), states: states.map(Into::into).collect() }))
 }
 
 /// All that was asked for has been sent.

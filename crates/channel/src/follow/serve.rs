@@ -1,6 +1,7 @@
 //! One gateway's stream, from its first request to its end.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ where
 {
     let (queue, frames) = mpsc::channel(keys.config().follower_queue.max(1));
     let cut_off = keys.streams_end().child_token();
-    let stream = Stream { id: keys.next_id(), queue, cut_off: cut_off.clone() };
+    let stream = Stream { id: keys.next_id(), gateway: Arc::from(""), queue, cut_off: cut_off.clone() };
     let serving = Serving { keys: keys.clone(), stream, followed: BTreeSet::new() };
     keys.host().spawn("follower", serving.run(requests));
     Outgoing {
@@ -90,7 +91,8 @@ impl Serving {
                     self.keys.tell_active(key, Message::Unfollow { stream: self.stream.id }).await;
                 }
             }
-            Some(Request::Hello(_)) | None => {}
+            Some(Request::Hello(hello)) => self.stream.gateway = hello.gateway.into(),
+            None => {}
         }
     }
 

@@ -13,7 +13,7 @@ use clarion_proto::v1::{self, list_messages_request};
 use tonic::Status;
 
 use super::status::{invalid, refused};
-use crate::owner::{AllowedMentions, Command, EditMessage, NewMessage, React};
+use crate::owner::{AllowedMentions, Command, EditMessage, NewMessage, React, SetVoice};
 use crate::refusal::Refusal;
 
 /// A part of a request that has to be there, in the domain's words.
@@ -115,6 +115,18 @@ pub(super) fn react(request: v1::ReactionRequest, add: bool) -> Result<Command, 
         user: UserId(request.user_id),
         emoji: emoji(request.emoji)?,
     }))
+}
+
+pub(super) fn set_voice(request: v1::SetVoiceStateRequest) -> Command {
+    Command::SetVoice(SetVoice {
+        user: UserId(request.user_id),
+        session_id: request.session_id,
+        gateway: request.gateway.into(),
+        channel_id: request.channel_id.map(ChannelId),
+        self_mute: request.self_mute,
+        self_deaf: request.self_deaf,
+        again: request.again,
+    })
 }
 
 fn allowed_mentions(allowed: v1::AllowedMentions) -> AllowedMentions {

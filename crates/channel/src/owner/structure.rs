@@ -64,6 +64,11 @@ impl Owner {
         let (change, leaver) = {
             let truth = self.truth.read();
             let guild = truth.state.guild()?;
+            if let GuildEvent::MemberPut(new) = &change
+                && let Some(old) = guild.members.get(&new.user.id)
+            {
+                self.check_silence(guild, actor, old, new)?;
+            }
             let change = check_change(guild, actor, change, &found)?;
             let leaver = change.as_ref().and_then(|change| leaver(guild, change));
             (change, leaver)

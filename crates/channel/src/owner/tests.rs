@@ -5,11 +5,14 @@ mod reactions;
 mod sequence;
 mod structure;
 mod users;
+mod voice;
 
 use std::sync::Arc;
 
 use clarion_model::event::{Event, GuildEvent};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{
+    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
+};
 use clarion_model::id::{ChannelId, EPOCH_MS, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key};
 use clarion_model::message::{MessageView, Nonce};
@@ -56,11 +59,12 @@ pub(crate) fn channel(id: ChannelId, kind: ChannelKind) -> Channel {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 
 pub(crate) fn member(id: UserId, roles: &[RoleId]) -> Member {
-    Member { user: user(id), nick: None, roles: roles.to_vec(), joined_at: now() }
+    Member { user: user(id), nick: None, roles: roles.to_vec(), joined_at: now(), mute: false, deaf: false }
 }
 
 /// A guild of an owner, a member and a moderator, with a text channel, one that only its owner sees, and a category.

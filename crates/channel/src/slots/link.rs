@@ -170,6 +170,7 @@ impl<'a> Link<'a> {
             instance: self.hand.keys().host().instance().to_owned(),
             kind: MemberKind::Channel.into(),
             address: self.hand.address().to_string(),
+            voice: None,
         }
     }
 

@@ -7,7 +7,10 @@ use super::bench::PATIENCE;
 use clarion_model::key::SLOTS;
 use clarion_proto::v1::join_request::Request as Report;
 use clarion_proto::v1::router_server;
-use clarion_proto::v1::{FollowSlotsRequest, JoinRequest, JoinResponse, RouteRequest, RouteResponse, SlotsChanged};
+use clarion_proto::v1::{
+    FollowSlotsRequest, JoinRequest, JoinResponse, PlaceVoiceRequest, RouteRequest, RouteResponse, SlotsChanged,
+    VoiceServer,
+};
 use clarion_runtime::Host;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
@@ -83,6 +86,10 @@ impl router_server::Router for Served {
         Err(Status::unimplemented("not needed"))
     }
 
+    async fn place_voice(&self, _: Request<PlaceVoiceRequest>) -> Result<Response<VoiceServer>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
     async fn join(&self, request: Request<Streaming<JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
         let (orders, queue) = mpsc::channel(16);
         let (state, mut reports) = (self.router.0.clone(), request.into_inner());
@@ -98,7 +105,7 @@ impl router_server::Router for Served {
                     Some(Report::Held(held)) => state.held.send_modify(|all| {
                         all.insert(instance.clone(), held.slots.iter().map(|slot| slot.slot).collect());
                     }),
-                    Some(Report::Refused(_) | Report::Beat(_)) | None => {}
+                    Some(Report::Refused(_) | Report::Beat(_) | Report::Voice(_) | Report::Rooms(_)) | None => {}
                     Some(Report::Leaving(_)) => {
                         let all = JoinResponse { release: (0..SLOTS.into()).collect(), ..JoinResponse::default() };
                         let _ = orders.send(all).await;

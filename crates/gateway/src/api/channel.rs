@@ -1,6 +1,8 @@
 //! Channels.
 
-use clarion_model::guild::{Channel as GuildChannel, ChannelKind, Overwrite as Exception, OverwriteTarget};
+use clarion_model::guild::{
+    Channel as GuildChannel, ChannelKind, Overwrite as Exception, OverwriteTarget, VoiceSettings,
+};
 use clarion_model::id::GuildId;
 use serde::Serialize;
 
@@ -22,7 +24,7 @@ pub(crate) struct Channel<'a> {
     #[serde(flatten)]
     speech: Option<Speech<'a>>,
     #[serde(flatten)]
-    voice: Option<Voice>,
+    voice: Option<Voice<'a>>,
 }
 
 /// Of channels in which messages are.
@@ -36,10 +38,10 @@ struct Speech<'a> {
 
 /// Of channels in which people speak.
 #[derive(Debug, Clone, Serialize)]
-struct Voice {
+struct Voice<'a> {
     bitrate: u32,
     user_limit: u32,
-    rtc_region: Null,
+    rtc_region: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -69,7 +71,8 @@ impl<'a> Channel<'a> {
             last_message_id: channel.last_message_id.map(Id::from),
             last_pin_timestamp: None,
         };
-        let voice = Voice { bitrate: 64_000, user_limit: 0, rtc_region: None };
+        let VoiceSettings { user_limit, bitrate, rtc_region } = &channel.voice;
+        let voice = Voice { bitrate: *bitrate, user_limit: *user_limit, rtc_region: rtc_region.as_deref() };
         Self {
             id: channel.id.into(),
             kind: number(channel.kind),

@@ -8,11 +8,12 @@ use clarion_model::message::MessageView;
 use clarion_model::presence::Presence as Doing;
 use clarion_model::time::Timestamp;
 use clarion_model::user::User as Account;
+use clarion_model::voice::VoiceState as Voice;
 use serde::Serialize;
 
 use super::{
     Channel, CreatedGuild, Emoji, Guild, Id, Me, Member, MemberOf, Message, PartialApplication, Presence, ReadState,
-    Role, Shown, UnavailableGuild, UnreadState, User, write,
+    Role, Shown, UnavailableGuild, UnreadState, User, VoiceHeard, VoiceRefused, VoiceServer, VoiceState, write,
 };
 use crate::frame::Dispatch;
 
@@ -111,8 +112,8 @@ pub(crate) fn user_update(user: &Account) -> Dispatch {
     dispatch("USER_UPDATE", &Me::from(user))
 }
 
-/// Everything of a guild that `viewer` is to see. The caller chooses channels, members (the viewer among them) and
-/// presences.
+/// Everything of a guild that `viewer` is to see. The caller chooses channels, members (the viewer among them), presences
+/// and voice states.
 pub(crate) fn guild_create<'a>(
     state: &'a GuildState,
     viewer: UserId,
@@ -120,8 +121,9 @@ pub(crate) fn guild_create<'a>(
     channels: impl IntoIterator<Item = &'a GuildChannel>,
     members: impl IntoIterator<Item = &'a Membership>,
     presences: impl IntoIterator<Item = (UserId, &'a Doing)>,
+    voices: impl IntoIterator<Item = &'a Voice>,
 ) -> Dispatch {
-    dispatch("GUILD_CREATE", &CreatedGuild::new(state, viewer, is_large, channels, members, presences))
+    dispatch("GUILD_CREATE", &CreatedGuild::new(state, viewer, is_large, channels, members, presences, voices))
 }
 
 pub(crate) fn guild_update(state: &GuildState) -> Dispatch {
@@ -328,4 +330,24 @@ pub(crate) fn typing_start(
 
 pub(crate) fn presence_update(guild_id: GuildId, user_id: UserId, doing: &Doing) -> Dispatch {
     dispatch("PRESENCE_UPDATE", &Presence::new(guild_id, user_id, doing))
+}
+
+/// Somebody is in a voice channel, differently, or not any more.
+pub(crate) fn voice_state_update(guild: &GuildState, state: &Voice) -> Dispatch {
+    dispatch("VOICE_STATE_UPDATE", &VoiceState::new(guild, state))
+}
+
+/// Where a session's media go from now on.
+pub(crate) fn voice_server_update(server: &VoiceServer<'_>) -> Dispatch {
+    dispatch("VOICE_SERVER_UPDATE", server)
+}
+
+/// Who is heard in a room. An extension: for those who are in it, and not for bots.
+pub(crate) fn voice_heard(heard: &VoiceHeard) -> Dispatch {
+    dispatch("VOICE_HEARD", heard)
+}
+
+/// A session is not let into a room. An extension: not for bots.
+pub(crate) fn voice_refused(refused: &VoiceRefused<'_>) -> Dispatch {
+    dispatch("VOICE_REFUSED", refused)
 }

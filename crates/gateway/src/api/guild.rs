@@ -5,9 +5,10 @@ use clarion_model::id::{GuildId, UserId};
 use clarion_model::permission::Permissions;
 use clarion_model::presence::Presence as Doing;
 use clarion_model::time::Timestamp;
+use clarion_model::voice::VoiceState as Voice;
 use serde::Serialize;
 
-use super::{Channel, Id, Member, Null, Presence, Role, Time};
+use super::{Channel, Id, Member, Null, Presence, Role, Time, VoiceState};
 
 /// Nothing of what a list could hold.
 type Empty = [(); 0];
@@ -72,7 +73,7 @@ pub(crate) struct CreatedGuild<'a> {
     large: bool,
     unavailable: bool,
     member_count: usize,
-    voice_states: Empty,
+    voice_states: Vec<VoiceState<'a>>,
     members: Vec<Member<'a>>,
     channels: Vec<Channel<'a>>,
     threads: Empty,
@@ -167,8 +168,8 @@ impl Guild<'_> {
 }
 
 impl<'a> CreatedGuild<'a> {
-    /// As `viewer` is to see it. Which channels, members and presences are shown is the caller's choice; the viewer has
-    /// to be among the members.
+    /// As `viewer` is to see it. Which channels, members, presences and voice states are shown is the caller's choice; the
+    /// viewer has to be among the members.
     pub(crate) fn new(
         state: &'a GuildState,
         viewer: UserId,
@@ -176,6 +177,7 @@ impl<'a> CreatedGuild<'a> {
         channels: impl IntoIterator<Item = &'a GuildChannel>,
         members: impl IntoIterator<Item = &'a Membership>,
         presences: impl IntoIterator<Item = (UserId, &'a Doing)>,
+        voices: impl IntoIterator<Item = &'a Voice>,
     ) -> Self {
         let id = state.guild.id;
         Self {
@@ -184,7 +186,7 @@ impl<'a> CreatedGuild<'a> {
             large: is_large,
             unavailable: false,
             member_count: state.members.len(),
-            voice_states: [],
+            voice_states: voices.into_iter().map(VoiceState::bare).collect(),
             members: members.into_iter().map(Member::from).collect(),
             channels: channels.into_iter().map(|channel| Channel::new(id, channel)).collect(),
             threads: [],

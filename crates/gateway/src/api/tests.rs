@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clarion_model::event::ReactionChange;
 use clarion_model::guild::{
     Channel as GuildChannel, ChannelKind, Guild as Named, GuildState, Member as Membership, Overwrite, OverwriteTarget,
-    Role as GuildRole,
+    Role as GuildRole, VoiceSettings,
 };
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::message::{Emoji as Sign, Message as Said, MessageView, Nonce, Reaction, TraceId};
@@ -13,6 +13,7 @@ use clarion_model::permission::Permissions;
 use clarion_model::presence::{Activity, Device, Devices, Presence as Doing, Status};
 use clarion_model::time::Timestamp;
 use clarion_model::user::User as Account;
+use clarion_model::voice::VoiceState as Speaking;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -58,14 +59,44 @@ fn state() -> GuildState {
             parent_id: None,
             overwrites,
             last_message_id: (n == 1).then_some(MESSAGE),
+            voice: VoiceSettings::default(),
         };
         state.channels.insert(id, channel);
     }
     for id in 1..=3 {
-        let member = Membership { user: account(id), nick: None, roles: vec![RoleId(9)], joined_at: AT };
+        let member = Membership {
+            user: account(id),
+            nick: None,
+            roles: vec![RoleId(9)],
+            joined_at: AT,
+            mute: false,
+            deaf: false,
+        };
         state.members.insert(UserId(id), Arc::new(member));
     }
     state
+}
+
+fn voice_state() -> Speaking {
+    Speaking {
+        user_id: UserId(2),
+        channel_id: Some(ChannelId(CHANNEL.0 + 1)),
+        session_id: "s".into(),
+        self_mute: true,
+        self_deaf: false,
+        mute: false,
+        deaf: false,
+        suppress: true,
+        priority: false,
+    }
+}
+
+fn voice_json() -> Value {
+    json!({
+        "channel_id": (CHANNEL.0 + 1).to_string(), "user_id": "2", "session_id": "s", "deaf": false, "mute": false,
+        "self_deaf": false, "self_mute": true, "self_video": false, "suppress": true,
+        "request_to_speak_timestamp": null,
+    })
 }
 
 fn said(id: MessageId) -> MessageView {
@@ -188,8 +219,16 @@ fn a_guild_begins_with_everything() {
     let state = state();
     let doing = Doing { status: Status::Dnd, devices: Devices::one(Device::Web, Status::Dnd), ..Doing::default() };
     let members = state.members.values().map(|member| &**member);
-    let created =
-        dispatch::guild_create(&state, UserId(1), false, state.channels.values(), members, [(UserId(2), &doing)]);
+    let there = voice_state();
+    let created = dispatch::guild_create(
+        &state,
+        UserId(1),
+        false,
+        state.channels.values(),
+        members,
+        [(UserId(2), &doing)],
+        [&there],
+    );
     let (name, d) = read(&created);
     assert_eq!(name, "GUILD_CREATE");
     let named = json!({
@@ -209,7 +248,8 @@ fn a_guild_begins_with_everything() {
     });
     let expected = with(named, fixed);
     let begun = json!({
-        "joined_at": AT_TEXT, "large": false, "unavailable": false, "member_count": 3, "voice_states": [],
+        "joined_at": AT_TEXT, "large": false, "unavailable": false, "member_count": 3,
+        "voice_states": [voice_json()],
         "members": [member_json(1), member_json(2), member_json(3)],
         "channels": state.channels.values().map(|channel| value(&Channel::new(GUILD, channel))).collect::<Vec<_>>(),
         "threads": [], "stage_instances": [], "guild_scheduled_events": [], "soundboard_sounds": [],
@@ -446,4 +486,27 @@ fn members_come_in_chunks() {
         (&d["not_found"], &d["nonce"], &d["presences"][0]["status"]),
         (&json!(["77"]), &json!("n"), &json!("offline"))
     );
+}
+
+#[test]
+fn voice_as_libraries_know_it_and_with_what_is_clarions_own() {
+    let state = state();
+    let (name, d) = read(&dispatch::voice_state_update(&state, &voice_state()));
+    let whose = json!({"guild_id": GUILD.to_string(), "member": member_json(2)});
+    assert_eq!((name.as_str(), &d), ("VOICE_STATE_UPDATE", &with(voice_json(), whose)));
+    let (_, left) =
+        read(&dispatch::voice_state_update(&state, &Speaking { user_id: UserId(7), ..voice_state() }.left()));
+    assert_eq!((&left["channel_id"], left.get("member")), (&Value::Null, None));
+
+    let (name, d) = read(&dispatch::voice_server_update(&VoiceServer::none(GUILD, CHANNEL, "s")));
+    let gone = json!({
+        "token": "", "guild_id": GUILD.to_string(), "endpoint": null, "channel_id": CHANNEL.to_string(),
+        "session_id": "s", "url": null,
+    });
+    assert_eq!((name.as_str(), d), ("VOICE_SERVER_UPDATE", gone));
+
+    let slots = vec![Slot { slot: 1, user_id: UserId(2).into(), speaking: true }];
+    let heard = VoiceHeard { guild_id: GUILD.into(), channel_id: CHANNEL.into(), slots };
+    let (name, d) = read(&dispatch::voice_heard(&heard));
+    assert_eq!((name.as_str(), &d["slots"]), ("VOICE_HEARD", &json!([{"slot": 1, "user_id": "2", "speaking": true}])));
 }

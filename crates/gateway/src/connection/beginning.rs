@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clarion_model::id::UserId;
 use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::{Label, Opening, ResumedFrom, SentType, SocketError};
 use clarion_observability::{Span, span};
@@ -33,7 +34,7 @@ impl Connection {
                 return self.end_with(violation).await;
             }
         };
-        let (user, url) = (account.user.id, self.resume_url.clone());
+        let (user, person, url) = (account.user.id, !account.user.bot, self.resume_url.clone());
         let permit = match self.take_turn(permit, user, identify.shard.0, &span).await {
             Ok(permit) => permit,
             Err(flow) => return flow,
@@ -69,7 +70,7 @@ impl Connection {
             user_id: Some(user),
             ..Fields::default()
         });
-        self.begin(opened.seat, opened.session_id);
+        self.begin(opened.seat, opened.session_id, (user, person));
         Flow::Continue
     }
 
@@ -86,7 +87,7 @@ impl Connection {
                 return self.end_with(violation).await;
             }
         };
-        let user = account.user.id;
+        let (user, person) = (account.user.id, !account.user.bot);
         let resumed = self.go_on(&resume, &account).await;
         drop(permit);
         let fields = Fields { session_id: Some(resume.session_id.clone()), user_id: Some(user), ..Fields::default() };
@@ -95,7 +96,7 @@ impl Connection {
                 span::record_session(&span, &resume.session_id);
                 self.gate.metrics.resumed.with(from).increment(1);
                 log::SESSION_RESUMED.emit(Fields { detail: Some(from.as_str().to_owned()), ..fields });
-                self.begin(seat, resume.session_id);
+                self.begin(seat, resume.session_id, (user, person));
                 Flow::Continue
             }
             Err(why) => {
@@ -156,8 +157,9 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, seat: Seat, session_id: String) {
+    fn begin(&mut self, seat: Seat, session_id: String, who: (UserId, bool)) {
         self.seat = Some(seat);
+        self.who = Some(who);
         self.session_id = Some(session_id);
         self.conversation.begin(Instant::now());
     }

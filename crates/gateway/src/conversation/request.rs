@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clarion_model::id::{GuildId, UserId};
+use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::presence::{ACTIVITIES, Activity, Device, Presence, Status};
 use clarion_model::time::Timestamp;
 use serde::Deserialize;
@@ -53,6 +53,15 @@ pub(crate) struct MembersRequest {
     pub(crate) presences: bool,
     /// To be repeated in the answer.
     pub(crate) nonce: Option<String>,
+}
+
+/// A client wants to be in a voice channel, or in none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VoiceRequest {
+    pub(crate) guild_id: GuildId,
+    pub(crate) channel_id: Option<ChannelId>,
+    pub(crate) self_mute: bool,
+    pub(crate) self_deaf: bool,
 }
 
 /// The fields of an object, each read by itself: what one of them has in it does not spoil the others.
@@ -166,6 +175,24 @@ pub(super) fn members(d: &str) -> Option<MembersRequest> {
     })
 }
 
+/// `None` for what names no guild, or a channel that is none.
+pub(super) fn voice(d: &str) -> Option<VoiceRequest> {
+    let d = object(d)?;
+    let channel_id = match d.get("channel_id") {
+        None | Some(Value::Null) => None,
+        // Some write zero for none.
+        Some(Value::Number(zero)) if zero.as_u64() == Some(0) => None,
+        Some(channel) => Some(ChannelId(id(channel)?)),
+    };
+    let flag = |name| d.get(name).and_then(Value::as_bool).unwrap_or_default();
+    Some(VoiceRequest {
+        guild_id: GuildId(id(d.get("guild_id")?)?),
+        channel_id,
+        self_mute: flag("self_mute"),
+        self_deaf: flag("self_deaf"),
+    })
+}
+
 const NOT_A_PAYLOAD: Violation = Violation { code: CloseCode::DECODE_ERROR, reason: "not a payload" };
 
 fn object(d: &str) -> Option<Map<String, Value>> {
@@ -267,6 +294,22 @@ mod tests {
         let ids: Vec<u64> = (1..=150).collect();
         let m = members(&serde_json::json!({"guild_id": 1, "user_ids": ids}).to_string()).expect("a request");
         assert_eq!(m.user_ids, Some((1..=100).map(UserId).collect()));
+    }
+
+    #[test]
+    fn a_voice_request_is_read_as_libraries_write_it() {
+        let read = voice(r#"{"guild_id":1,"channel_id":"2","self_mute":true,"self_deaf":false,"self_video":false}"#);
+        let channel_id = Some(ChannelId(2));
+        assert_eq!(read, Some(VoiceRequest { guild_id: GuildId(1), channel_id, self_mute: true, self_deaf: false }));
+        for none in
+            [r#"{"guild_id":"1","channel_id":null}"#, r#"{"guild_id":"1","channel_id":0}"#, r#"{"guild_id":"1"}"#]
+        {
+            assert_eq!(voice(none).expect("read").channel_id, None, "{none}");
+        }
+        for odd in [r#"{"guild_id":null,"channel_id":null}"#, r#"{"guild_id":"1","channel_id":"x"}"#, "{}", "7", "null"]
+        {
+            assert_eq!(voice(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clarion_model::guild::GuildState;
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::{Key, Position};
 use clarion_model::user::UserState;
+use clarion_model::voice::VoiceState;
 use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::{DeliveryError, Label, SentType};
 use clarion_observability::{Span, TraceContext, span};
@@ -34,6 +35,7 @@ impl Hub {
             Some(Some(Response::Snapshot(snapshot))) => self.snapshot(stream, snapshot).await,
             Some(Some(Response::Entry(entry))) => self.entry(stream, entry).await,
             Some(Some(Response::Transient(transient))) => self.transient(stream, transient).await,
+            Some(Some(Response::Voices(voices))) => self.voices(stream, voices),
             Some(Some(Response::Moved(moved))) => {
                 if let Some(key) = self.current(stream, moved.key) {
                     let address = self.streams.address(stream).cloned();
@@ -45,11 +47,23 @@ impl Hub {
                     if let Some(follow) = self.follow(key) {
                         follow.caught_up();
                     }
-                    if let Key::User(user) = key {
-                        self.serve_waiting(user).await;
+                    match key {
+                        Key::User(user) => self.serve_waiting(user).await,
+                        Key::Guild(guild) => self.compare_voices(guild).await,
+                        Key::Direct(_) => {}
                     }
                 }
             }
+        }
+    }
+
+    fn voices(&mut self, stream: u64, voices: v1::VoiceStates) {
+        let Some(Key::Guild(id)) = self.current(stream, voices.key) else { return };
+        let states = voices.states.into_iter().map(VoiceState::try_from).collect::<Result<Vec<_>, _>>();
+        match (states, self.guilds.get_mut(&id)) {
+            (Ok(states), Some(guild)) => guild.voices_told(states),
+            (Err(e), _) => self.unreadable(Key::Guild(id), &e),
+            (Ok(_), None) => {}
         }
     }
 
@@ -92,6 +106,11 @@ impl Hub {
         let Some(entry) = self.guilds.get_mut(&id) else { return };
         let arrival = entry.follow.arrive(position);
         entry.replace(state);
+        if arrival == Arrival::First {
+            self.first_voices(id).await;
+        } else {
+            self.compare_voices(id).await;
+        }
         if arrival == Arrival::First && self.begin_presences(id) {
             return;
         }
@@ -159,6 +178,9 @@ impl Hub {
     async fn transient(&mut self, stream: u64, transient: v1::TransientEvent) {
         let Some(Key::Guild(id)) = self.current(stream, transient.key) else { return };
         let Some(Ok(event)) = transient.event.map(Transient::try_from) else { return };
+        if let Transient::Voice { state, traceparent } = event {
+            return self.voice_changed(id, state, &traceparent).await;
+        }
         let Some(guild) = self.guilds.get_mut(&id) else { return };
         for outgoing in guild.ride(&event) {
             self.deliver(outgoing, "").await;
@@ -228,7 +250,7 @@ impl Hub {
     }
 
     /// Sends one event to every shard with somebody to get it.
-    async fn deliver(&mut self, out: Outgoing, traceparent: &str) {
+    pub(super) async fn deliver(&mut self, out: Outgoing, traceparent: &str) {
         let parent = TraceContext::parse(traceparent);
         let outcome = (parent.is_some() || out.message.is_some()).then(|| {
             let span = parent.map(|parent| span::gateway_deliver(&parent, SentType::of(out.name).as_str()));

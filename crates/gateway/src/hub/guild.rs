@@ -3,6 +3,7 @@
 mod listed;
 mod missed;
 mod structure;
+mod voice;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(super) struct GuildEntry {
     /// Sessions whose users' accounts list the guild, before the guild lists them.
     expected: Listeners,
     audience: Audience,
+    voices: voice::Voices,
 }
 
 /// One dispatch and who gets it.
@@ -91,6 +93,7 @@ impl GuildEntry {
             by_user: HashMap::new(),
             expected: Listeners::new(),
             audience: Audience::default(),
+            voices: voice::Voices::default(),
         }
     }
 
@@ -187,6 +190,7 @@ impl GuildEntry {
                 let dispatch = || dispatch::typing_start(*channel_id, *user_id, *at, Some(&state));
                 self.in_channel("TYPING_START", *channel_id, Intents::GUILD_MESSAGE_TYPING, dispatch)
             }
+            Transient::Voice { state, .. } => self.voice(state),
         }
     }
 
@@ -259,7 +263,7 @@ impl GuildEntry {
         let told = listener
             .intents
             .contains(Intents::GUILDS)
-            .then(|| encode::guild_create(state, listener, &self.there(presences)));
+            .then(|| encode::guild_create(state, listener, &self.there(presences), self.voices.all()));
         self.expected.remove(&seat);
         self.adopt(seat, listener);
         Some((seat, told))

@@ -182,6 +182,7 @@ impl Hub {
         let Some(occupant) = self.seats.vacate(seat) else { return };
         self.adopted.forget(&occupant.identity.id, seat);
         self.unkept.insert(occupant.identity.id.clone(), None);
+        self.gone.push(occupant.identity.id.clone());
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.remove(&seat);
             entry.showing.remove(seat, occupant.device, &occupant.presence);

@@ -26,6 +26,8 @@ pub(super) struct Brought {
 /// All open streams.
 pub(super) struct Streams {
     host: Host,
+    /// What the gateway is called.
+    name: String,
     stop: CancellationToken,
     out: mpsc::Sender<Brought>,
     open: HashMap<Address, Stream>,
@@ -39,8 +41,8 @@ struct Stream {
 
 impl Streams {
     /// None yet. What they bring goes to `out`.
-    pub(super) fn new(host: Host, stop: CancellationToken, out: mpsc::Sender<Brought>) -> Self {
-        Self { host, stop, out, open: HashMap::new(), last: 0 }
+    pub(super) fn new(host: Host, name: String, stop: CancellationToken, out: mpsc::Sender<Brought>) -> Self {
+        Self { host, name, stop, out, open: HashMap::new(), last: 0 }
     }
 
     /// The stream to a server, opened if need be.
@@ -63,7 +65,7 @@ impl Streams {
                 }
             }
         });
-        let hello = Request::Hello(v1::FollowHello { gateway: self.host.instance().to_owned() });
+        let hello = Request::Hello(v1::FollowHello { gateway: self.name.clone() });
         // There is room: nothing else has been asked yet.
         let _ = stream.requests.try_send(v1::FollowRequest { request: Some(hello) });
         self.open.insert(address.clone(), stream);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
@@ -19,7 +19,14 @@ pub(crate) fn user(n: u64) -> User {
 
 /// A membership without roles.
 pub(crate) fn member(n: u64) -> Member {
-    Member { user: user(n), nick: None, roles: Vec::new(), joined_at: Timestamp::from_millis(1) }
+    Member {
+        user: user(n),
+        nick: None,
+        roles: Vec::new(),
+        joined_at: Timestamp::from_millis(1),
+        mute: false,
+        deaf: false,
+    }
 }
 
 /// A text channel without overwrites.
@@ -33,6 +40,7 @@ pub(crate) fn channel(n: u64) -> Channel {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 

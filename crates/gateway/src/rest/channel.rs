@@ -4,7 +4,7 @@
 //! later one wins.
 
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, GuildState, Overwrite, OverwriteTarget};
+use clarion_model::guild::{Channel, ChannelKind, GuildState, Overwrite, OverwriteTarget, VoiceSettings};
 use clarion_model::id::{ChannelId, RoleId, UserId};
 use clarion_model::limits;
 use clarion_model::permission::Permissions;
@@ -22,6 +22,10 @@ use crate::api::error::Fault;
 const TOPIC: usize = 1_024;
 /// The last position. One library loses a whole guild over one that has more than 16 bits.
 const LAST: u16 = u16::MAX;
+/// The most that a limit of people in a voice channel can be.
+const USER_LIMIT: u64 = 99;
+/// Bits a second that somebody may send in a voice channel.
+const BITRATES: (u64, u64) = (8_000, 384_000);
 /// The API's numbers of whom an exception is for.
 const ROLE: u64 = 0;
 const MEMBER: u64 = 1;
@@ -38,6 +42,7 @@ pub(super) async fn create(call: Call) -> Answered {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     };
     if !form.names("name") {
         form.fault("name", Fault::new("BASE_TYPE_REQUIRED", "This field is required"));
@@ -110,9 +115,36 @@ fn apply(form: &mut Form, channel: &mut Channel) {
     if form.names("parent_id") {
         channel.parent_id = form.id("parent_id").map(ChannelId);
     }
+    apply_voice(form, channel);
     if let Some(overwrites) = form.each("permission_overwrites", |inner| overwrite(inner, None)) {
         channel.overwrites = overwrites.into_iter().flatten().collect();
     }
+}
+
+/// What is said of voice; of other channels it is not looked at.
+fn apply_voice(form: &mut Form, channel: &mut Channel) {
+    if channel.kind != ChannelKind::Voice {
+        return;
+    }
+    if let Some(limit) = within(form, "user_limit", 0, USER_LIMIT) {
+        channel.voice.user_limit = limit;
+    }
+    if let Some(bitrate) = within(form, "bitrate", BITRATES.0, BITRATES.1) {
+        channel.voice.bitrate = bitrate;
+    }
+    if form.names("rtc_region") {
+        channel.voice.rtc_region = form.text("rtc_region", limits::NAME).filter(|region| !region.is_empty());
+    }
+}
+
+fn within(form: &mut Form, field: &str, least: u64, most: u64) -> Option<u32> {
+    let number = form.number(field)?;
+    if number < least {
+        form.fault(field, Fault::new("NUMBER_TYPE_MIN", format!("Must be {least} or more.")));
+    } else if number > most {
+        form.fault(field, Fault::new("NUMBER_TYPE_MAX", format!("Must be {most} or less.")));
+    }
+    u32::try_from(number).ok().filter(|_| (least..=most).contains(&number))
 }
 
 fn kind(form: &mut Form) -> Option<ChannelKind> {

@@ -4,7 +4,9 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answered;
 use super::call::{Call, OpenCall};
-use super::{ban, channel, demo, entry, guild, message, reaction, read_state, role, search, trace, user};
+use super::{
+    ban, channel, demo, entry, guild, member, message, reaction, read_state, role, search, trace, user, voice,
+};
 
 /// An operation of the API.
 pub(super) struct Operation {
@@ -115,6 +117,9 @@ pub(super) const ALL: &[Operation] = &[
     operation!(Other "GET" "/guilds/{guild}/bans/{user}" "guild_ban_get" => ban::get),
     operation!(Other "PUT" "/guilds/{guild}/bans/{user}" "guild_ban_put" => ban::put),
     operation!(Other "DELETE" "/guilds/{guild}/bans/{user}" "guild_ban_delete" => ban::delete),
+    operation!(Other "PATCH" "/guilds/{guild}/members/{user}" "guild_member_edit" => member::edit),
+    operation!(Other "GET" "/guilds/{guild}/regions" "guild_voice_regions_list" => voice::guild_regions),
+    operation!(Other "GET" "/voice/regions" "voice_regions_list" => voice::regions),
     operation!(Other "GET" "/channels/{channel}" "channel_get" => guild::channel),
     operation!(Other "GET" "/channels/{channel}/messages" "messages_list" => message::list),
     operation!(Send "POST" "/channels/{channel}/messages" "message_create" => message::create),

@@ -115,6 +115,8 @@ impl Edge {
             entry,
             demo: served,
             trace_pages,
+            voice: crate::voice::Endpoints::default(),
+            voice_region: String::new(),
         });
         Self { router, demo, fake, capture, host, process: Some(process) }
     }

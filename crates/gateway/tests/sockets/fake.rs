@@ -312,6 +312,12 @@ impl Channel for World {
     async fn start_typing(&self, _: Request<v1::StartTypingRequest>) -> Answer<v1::Done> {
         not_here()
     }
+    async fn set_voice_state(&self, _: Request<v1::SetVoiceStateRequest>) -> Answer<v1::Done> {
+        not_here()
+    }
+    async fn move_voice(&self, _: Request<v1::MoveVoiceRequest>) -> Answer<v1::Done> {
+        not_here()
+    }
     async fn create_guild(&self, _: Request<v1::CreateGuildRequest>) -> Answer<v1::GuildState> {
         not_here()
     }
@@ -361,6 +367,10 @@ impl Router for World {
             server: "channel-0".into(),
             address,
         }))
+    }
+
+    async fn place_voice(&self, _: Request<v1::PlaceVoiceRequest>) -> Answer<v1::VoiceServer> {
+        not_here()
     }
 
     async fn join(&self, request: Request<Streaming<v1::JoinRequest>>) -> Answer<Self::JoinStream> {

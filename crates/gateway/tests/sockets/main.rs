@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clarion_gateway::{Config, Demo, Deps, Server, TracePages};
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::message::{Message, MessageView};
 use clarion_model::permission::Permissions;
@@ -109,7 +109,14 @@ pub(crate) fn user(n: u64) -> User {
 }
 
 pub(crate) fn member(n: u64) -> Member {
-    Member { user: user(n), nick: None, roles: Vec::new(), joined_at: Timestamp::from_millis(1_700_000_000_000) }
+    Member {
+        user: user(n),
+        nick: None,
+        roles: Vec::new(),
+        joined_at: Timestamp::from_millis(1_700_000_000_000),
+        mute: false,
+        deaf: false,
+    }
 }
 
 pub(crate) fn channel(id: ChannelId) -> Channel {
@@ -122,6 +129,7 @@ pub(crate) fn channel(id: ChannelId) -> Channel {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 

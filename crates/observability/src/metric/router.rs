@@ -10,7 +10,7 @@ label! {
 
 label! {
     /// What a member of the cluster is.
-    MemberKind = "kind" { Gateway = "gateway", Channel = "channel", Router = "router" }
+    MemberKind = "kind" { Gateway = "gateway", Channel = "channel", Router = "router", Voice = "voice" }
 }
 
 label! {

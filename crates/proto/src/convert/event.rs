@@ -165,6 +165,9 @@ impl From<&Transient> for v1::Transient {
                 user_id: user_id.0,
                 at_us: at.as_micros(),
             }),
+            Transient::Voice { state, traceparent } => {
+                TransientKind::Voice(v1::VoiceChange { state: Some(state.into()), traceparent: traceparent.clone() })
+            }
         };
         Self { event: Some(kind) }
     }
@@ -178,6 +181,10 @@ impl TryFrom<v1::Transient> for Transient {
                 channel_id: id(typing.channel_id, ChannelId, "typing.channel_id")?,
                 user_id: id(typing.user_id, UserId, "typing.user_id")?,
                 at: at(typing.at_us),
+            },
+            TransientKind::Voice(change) => Transient::Voice {
+                state: required(change.state, "voice.state")?.try_into()?,
+                traceparent: change.traceparent,
             },
         })
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use clarion_model::guild::{Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{
+    Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
+};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::permission::Permissions;
 
@@ -80,6 +82,9 @@ impl From<&Channel> for v1::GuildChannel {
             parent_id: channel.parent_id.map(|parent| parent.0),
             overwrites: each(&channel.overwrites),
             last_message_id: channel.last_message_id.map(|message| message.0),
+            user_limit: channel.voice.user_limit,
+            bitrate: channel.voice.bitrate,
+            rtc_region: channel.voice.rtc_region.clone(),
         }
     }
 }
@@ -97,6 +102,11 @@ impl TryFrom<v1::GuildChannel> for Channel {
             parent_id: maybe_id(channel.parent_id, ChannelId, "channel.parent_id")?,
             overwrites: all(channel.overwrites)?,
             last_message_id: maybe_id(channel.last_message_id, MessageId, "channel.last_message_id")?,
+            voice: VoiceSettings {
+                user_limit: channel.user_limit,
+                bitrate: if channel.bitrate == 0 { VoiceSettings::default().bitrate } else { channel.bitrate },
+                rtc_region: channel.rtc_region,
+            },
         })
     }
 }
@@ -137,6 +147,8 @@ impl From<&Member> for v1::Member {
             nick: member.nick.clone(),
             roles: member.roles.iter().map(|role| role.0).collect(),
             joined_at_us: member.joined_at.as_micros(),
+            mute: member.mute,
+            deaf: member.deaf,
         }
     }
 }
@@ -149,6 +161,8 @@ impl TryFrom<v1::Member> for Member {
             nick: member.nick,
             roles: ids(member.roles, RoleId, "member.roles")?,
             joined_at: at(member.joined_at_us),
+            mute: member.mute,
+            deaf: member.deaf,
         })
     }
 }

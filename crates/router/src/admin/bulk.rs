@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_model::event::UserEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::limits::{CHANNELS_PER_GUILD, NAME};
 use clarion_model::permission::Permissions;
@@ -76,7 +76,10 @@ impl Admin {
             let admin = self.clone();
             async move {
                 let user = patiently(|| admin.user(id)).await?;
-                Ok::<_, AdminError>((id, Member { user, nick: None, roles: Vec::new(), joined_at }.into()))
+                Ok::<_, AdminError>((
+                    id,
+                    Member { user, nick: None, roles: Vec::new(), joined_at, mute: false, deaf: false }.into(),
+                ))
             }
         });
         state.members = known.buffer_unordered(AT_ONCE).try_collect::<BTreeMap<_, _>>().await?;
@@ -136,6 +139,7 @@ fn text_channel((position, (id, name)): (usize, (u64, String))) -> (ChannelId, C
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     };
     (id, channel)
 }

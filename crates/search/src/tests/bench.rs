@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clarion_model::event::{Event, GuildEvent, LogEntry};
-use clarion_model::guild::{Channel, ChannelKind, Guild, Role};
+use clarion_model::guild::{Channel, ChannelKind, Guild, Role, VoiceSettings};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Key, Position};
 use clarion_model::message::{Message, MessageView};
@@ -288,6 +288,7 @@ fn channel(id: ChannelId) -> Channel {
         parent_id: None,
         overwrites: Vec::new(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     }
 }
 

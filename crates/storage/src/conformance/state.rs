@@ -55,7 +55,14 @@ async fn a_guild_is_the_sum_of_its_events(stores: &Stores, ids: &mut Ids) {
     owner.write(begin).await;
     assert_eq!(stored(stores, id).await, state);
 
-    let member = |who, roles| Member { user: user(who), nick: Some("nick".into()), roles, joined_at: now() };
+    let member = |who, roles| Member {
+        user: user(who),
+        nick: Some("nick".into()),
+        roles,
+        joined_at: now(),
+        mute: false,
+        deaf: false,
+    };
     let mut locked = channel(closed);
     locked.kind = ChannelKind::Voice;
     locked.parent_id = Some(place);

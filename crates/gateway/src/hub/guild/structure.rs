@@ -76,6 +76,7 @@ impl GuildEntry {
                 kept.push(*seat);
             }
         }
+        let voices = self.reveal_voices(&after, &shown, &hidden);
         for (id, seats) in hidden {
             if let Some(channel) = before.channels.get(&id) {
                 out.extend(self.tell_seats("CHANNEL_DELETE", seats, dispatch::channel_delete(guild, channel)));
@@ -89,6 +90,7 @@ impl GuildEntry {
         if let GuildEvent::ChannelPut(channel) = event {
             out.extend(self.tell_seats("CHANNEL_UPDATE", kept, dispatch::channel_update(guild, channel)));
         }
+        out.extend(voices);
         out
     }
 

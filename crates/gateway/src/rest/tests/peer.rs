@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clarion_model::event::{Event, GuildEvent};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{
+    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
+};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::Key;
 use clarion_model::message::{Message, MessageView, Reaction};
@@ -137,11 +139,19 @@ fn guild() -> GuildState {
             parent_id: None,
             overwrites: vec![hidden],
             last_message_id: None,
+            voice: VoiceSettings::default(),
         };
         guild.channels.insert(id, channel);
     }
     for user in [me(), User { id: UserId(43), ..me() }, User { id: UserId(44), ..me() }] {
-        let member = Member { nick: None, roles: Vec::new(), joined_at: Timestamp::from_millis(1), user };
+        let member = Member {
+            nick: None,
+            roles: Vec::new(),
+            joined_at: Timestamp::from_millis(1),
+            mute: false,
+            deaf: false,
+            user,
+        };
         guild.members.insert(member.user.id, Arc::new(member));
     }
     guild
@@ -202,6 +212,10 @@ impl RouterService for Fake {
     }
 
     type JoinStream = BoxStream<v1::JoinResponse>;
+
+    async fn place_voice(&self, _: Request<v1::PlaceVoiceRequest>) -> Result<Response<v1::VoiceServer>, Status> {
+        Err(Status::unimplemented("place_voice"))
+    }
 
     async fn join(&self, _: Request<Streaming<v1::JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
         Err(Status::unimplemented("join"))
@@ -317,6 +331,15 @@ impl ChannelService for Fake {
 
     async fn start_typing(&self, r: Request<v1::StartTypingRequest>) -> Result<Response<Done>, Status> {
         self.called(format!("type {}", r.into_inner().user_id), Done {})
+    }
+
+    async fn set_voice_state(&self, _: Request<v1::SetVoiceStateRequest>) -> Result<Response<Done>, Status> {
+        Err(Status::unimplemented("set_voice_state"))
+    }
+
+    async fn move_voice(&self, r: Request<v1::MoveVoiceRequest>) -> Result<Response<Done>, Status> {
+        let r = r.into_inner();
+        self.called(format!("move {} {:?}", r.user_id, r.channel_id), Done {})
     }
 
     async fn create_guild(&self, _: Request<v1::CreateGuildRequest>) -> Result<Response<v1::GuildState>, Status> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::guild::{ChannelKind, Guild, Overwrite, Role};
+use crate::guild::{ChannelKind, Guild, Overwrite, Role, VoiceSettings};
 use crate::id::GuildId;
 use crate::time::Timestamp;
 use crate::user::User;
@@ -26,7 +26,14 @@ fn role(id: RoleId, permissions: Permissions) -> Role {
 
 fn member(id: UserId, roles: &[RoleId]) -> Arc<Member> {
     let user = User { id, username: "member".into(), global_name: None, bot: false };
-    Arc::new(Member { user, nick: None, roles: roles.to_vec(), joined_at: Timestamp::default() })
+    Arc::new(Member {
+        user,
+        nick: None,
+        roles: roles.to_vec(),
+        joined_at: Timestamp::default(),
+        mute: false,
+        deaf: false,
+    })
 }
 
 /// A guild whose member has the roles A and B, with one channel.
@@ -44,6 +51,7 @@ fn guild(everyone: Permissions, a: Permissions, b: Permissions, overwrites: &[Ov
         parent_id: None,
         overwrites: overwrites.to_vec(),
         last_message_id: None,
+        voice: VoiceSettings::default(),
     };
     state.channels.insert(CHANNEL, channel);
     state
