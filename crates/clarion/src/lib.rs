@@ -11,7 +11,6 @@ pub mod monitor;
 mod print;
 mod serve;
 mod start;
-mod voice_member;
 
 pub use config::{AdminConfig, Config, Peers, StorageConfig, StorageKind};
 pub use print::print;

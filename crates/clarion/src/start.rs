@@ -20,7 +20,6 @@ use clarion_storage::embedded::Embedded;
 use clarion_storage::scylla::Scylla;
 
 use crate::admin::AdminPort;
-use crate::voice_member::{self, VoiceMember};
 use crate::{Config, StorageKind};
 
 const ROUTER: &str = "router-0";
@@ -257,12 +256,12 @@ pub(crate) fn start_voice(
     process.start("voice", name, 1, |host| async move {
         let server = clarion_voice::Server::bind(settings, clarion_voice::Deps::default(), host.clone()).await?;
         let (address, url) = (server.address().clone(), server.url().to_owned());
-        let member = VoiceMember { routers, address: address.clone(), region, url };
+        let membership = clarion_voice::Membership { routers, address: address.clone(), region, url };
         let telemetry = host.telemetry().clone();
         let run = async move {
             tokio::select! {
                 served = server.run() => served,
-                never = voice_member::keep(host, member) => match never {},
+                never = membership.keep(host) => match never {},
             }
         };
         Ok(((address, telemetry), run))

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use clarion_model::event::{Event, GuildEvent, LogEntry, ReactionChange, ReadStatePut, Transient, Unread, UserEvent};
-use clarion_model::guild::{Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
+use clarion_model::guild::{
+    Ban, Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
+};
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::{Emoji, Message, MessageView, Nonce, Reaction, TraceId};

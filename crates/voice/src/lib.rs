@@ -23,6 +23,7 @@ mod grpc;
 mod http;
 mod ice;
 mod leg;
+mod membership;
 mod quality;
 mod reception;
 mod red;
@@ -38,4 +39,5 @@ mod speaker;
 mod token;
 
 pub use config::Config;
+pub use membership::Membership;
 pub use server::{Deps, Server};

@@ -20,23 +20,28 @@ const BEATS: u32 = 3;
 
 /// The server, as others reach it.
 #[derive(Debug, Clone)]
-pub(crate) struct VoiceMember {
-    pub(crate) routers: Vec<Address>,
-    pub(crate) address: Address,
-    pub(crate) region: String,
+pub struct Membership {
+    /// Where the routers answer.
+    pub routers: Vec<Address>,
+    /// Where its gRPC service answers.
+    pub address: Address,
+    /// The region that its rooms are in.
+    pub region: String,
     /// The base URL of its HTTP endpoint.
-    pub(crate) url: String,
+    pub url: String,
 }
 
-/// Stays a member for as long as it is polled.
-pub(crate) async fn keep(host: Host, member: VoiceMember) -> std::convert::Infallible {
-    let (busy, load) = watch::channel(0.0);
-    let joins = member.routers.iter().map(|router| join(&host, &member, router, load.clone()));
-    tokio::join!(listen(&host, &member, &busy), futures_util::future::join_all(joins)).0
+impl Membership {
+    /// Stays a member for as long as it is polled.
+    pub async fn keep(self, host: Host) -> std::convert::Infallible {
+        let (busy, load) = watch::channel(0.0);
+        let joins = self.routers.iter().map(|router| join(&host, &self, router, load.clone()));
+        tokio::join!(listen(&host, &self, &busy), futures_util::future::join_all(joins)).0
+    }
 }
 
 /// Hears from the server itself how busy it is.
-async fn listen(host: &Host, member: &VoiceMember, busy: &watch::Sender<f64>) -> std::convert::Infallible {
+async fn listen(host: &Host, member: &Membership, busy: &watch::Sender<f64>) -> std::convert::Infallible {
     loop {
         let request = v1::AttendVoiceRequest { gateway: format!("{}.member", host.instance()) };
         // It is not yet there, or not any more; or somebody else was told too slowly.
@@ -55,7 +60,7 @@ async fn listen(host: &Host, member: &VoiceMember, busy: &watch::Sender<f64>) ->
 /// Joins a router, and again whenever that stream breaks.
 async fn join(
     host: &Host,
-    member: &VoiceMember,
+    member: &Membership,
     router: &Address,
     mut load: watch::Receiver<f64>,
 ) -> std::convert::Infallible {
