@@ -306,3 +306,27 @@ async fn members_are_silenced_moved_and_put_out_over_the_api() -> anyhow::Result
     assert_eq!(regions, json!([]), "it named none");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_has_a_voice_server_that_takes_the_token() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let ada = cluster.demo().users[0].clone();
+    let mut hers = cluster.session(&ada, 0, INTENTS).await?;
+    ask(&mut hers, &cluster, Some(lounge(&cluster)), false).await?;
+    state(&mut hers).await?;
+    let told = loop {
+        // It may come a moment after the gateway.
+        let told = server(&mut hers).await?;
+        if !told["endpoint"].is_null() {
+            break told;
+        }
+    };
+    let (url, token) = (told["url"].as_str().unwrap_or_default(), told["token"].as_str().unwrap_or_default());
+    let offer = |token: &str| {
+        let request = reqwest::Client::new().post(url).bearer_auth(token);
+        request.header("content-type", "application/sdp").body("no offer").send()
+    };
+    assert_eq!(offer("another").await?.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(offer(token).await?.status(), StatusCode::BAD_REQUEST, "the token opens; what is sent is no offer");
+    Ok(())
+}
