@@ -24,7 +24,7 @@ fn everything() -> (Capture, String) {
     storage.query_errors.with(Operation::Route, QueryError::Io).increment(5);
     let (_channel, _router) = (ChannelMetrics::new(meter), RouterMetrics::new(meter));
     let _search = SearchMetrics::new(meter);
-    let _voice = VoiceMetrics::new(meter);
+    let (_voice, _pool, _circuit) = (VoiceMetrics::new(meter), PoolMetrics::new(meter), CircuitMetrics::new(meter));
     let (_presence, _cache) = (PresenceMetrics::new(meter), CacheMetrics::new(meter));
     let text = capture.process().render_metrics();
     (capture, text)
