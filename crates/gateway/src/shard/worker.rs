@@ -2,9 +2,11 @@
 
 mod elsewhere;
 mod flush;
+mod operate;
 mod pace;
 mod seat;
 mod straight;
+mod sweep;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,9 +18,9 @@ use clarion_observability::metric::{DeliveryError, GatewayMetrics, SentType, Soc
 use tokio::sync::mpsc;
 
 use super::link::Then;
-use super::{Command, Delivery, End, Ended, Identity, Ledger, Limits, Link, Operation, Outcome, Resumption};
+use super::{Command, Delivery, End, Ended, Identity, Ledger, Limits, Link, Outcome, Resumption};
 use crate::conversation::Violation;
-use crate::frame::{CloseCode, Dispatch, Frame, INVALID_SESSION, RECONNECT, RESUMABLE_SESSION};
+use crate::frame::{CloseCode, Dispatch, Frame, INVALID_SESSION};
 use crate::outbox::Receipt;
 use crate::session::{CannotResume, Session};
 use flush::Totals;
@@ -343,36 +345,6 @@ impl Worker {
         self.remove(seat);
     }
 
-    fn operate(&mut self, seat: u32, id: &str, operation: Operation) -> bool {
-        let entry = self.seats.get(seat as usize).and_then(Option::as_ref);
-        if entry.is_none_or(|s| s.identity.id != id) {
-            return false;
-        }
-        match operation {
-            Operation::Reconnect => self.ask_one_to_reconnect(seat),
-            Operation::Close(code) => {
-                self.detach(seat, Then::Close(Violation { code, reason: "closed by an operator" }));
-            }
-            Operation::Drop => self.detach(seat, Then::Drop),
-            Operation::Invalidate { resumable: true } => self.detach(seat, Then::StartOver(RESUMABLE_SESSION)),
-            Operation::Invalidate { resumable: false } => self.end(seat, End::Invalid),
-        }
-        true
-    }
-
-    fn ask_to_reconnect(&mut self, part: u32, parts: u32) {
-        for seat in (0..self.seats.len() as u32).filter(|seat| seat % parts == part) {
-            self.ask_one_to_reconnect(seat);
-        }
-    }
-
-    fn ask_one_to_reconnect(&mut self, seat: u32) {
-        let link = self.seats.get(seat as usize).and_then(Option::as_ref);
-        if let Some(id) = link.and_then(|s| s.socket.as_ref()).map(|s| s.link.id) {
-            self.write(seat, id, Frame::text_bytes(RECONNECT), Some(SentType::Reconnect));
-        }
-    }
-
     /// Gives the socket back to its connection, with what waits to be written. The session waits to be resumed.
     fn detach(&mut self, seat: u32, then: Then) {
         let Some(Some(entry)) = self.seats.get_mut(seat as usize) else { return };
@@ -387,18 +359,6 @@ impl Worker {
             socket.outbox.keep_begun();
         }
         socket.link.hand_back(socket.outbox, then);
-    }
-
-    /// Sessions that were resumed leave their places in the queue behind; they are taken out before there are many.
-    fn forget_stale_waits(&mut self) {
-        if self.waiting.len() <= 2 * self.limits.waiting {
-            return;
-        }
-        let seats = &self.seats;
-        self.waiting.retain(|(since, seat)| {
-            let waits = seats.get(*seat as usize).and_then(Option::as_ref).and_then(|s| s.session.detached_at());
-            waits == Some(*since)
-        });
     }
 
     /// Ends a session that has no socket.
@@ -424,43 +384,6 @@ impl Worker {
                 return;
             }
             self.free.pop();
-        }
-    }
-
-    /// Ends sessions that nobody resumed, and the longest waiting ones while there are too many or all replay buffers
-    /// together are too large.
-    fn sweep(&mut self, now: Instant) {
-        while let Some(&(since, seat)) = self.waiting.front() {
-            let session = self.seats.get(seat as usize).and_then(Option::as_ref).map(|s| &s.session);
-            // Only if it is the same wait: the session may have come and gone since.
-            let waits = session.filter(|s| s.detached_at() == Some(since));
-            let crowded = self.ledger.bytes() > self.limits.replay_total as i64
-                || self.totals.waiting > self.limits.waiting as i64;
-            match waits {
-                Some(s) if !crowded && !s.is_expired(now, self.limits.resume_window) => break,
-                Some(_) => {
-                    self.remove(seat);
-                    // The ledger is looked at again.
-                    self.report();
-                }
-                None => {}
-            }
-            self.waiting.pop_front();
-        }
-        self.detach_abandoned();
-        let sockets = self.seats.iter().flatten().filter_map(|seat| seat.socket.as_ref());
-        self.totals.backlog = sockets.map(|socket| socket.outbox.bytes() as i64).sum();
-        self.tell_ended();
-        self.report();
-    }
-
-    /// A connection that ended without a word, as one that is too late for its own session, left its socket here.
-    fn detach_abandoned(&mut self) {
-        for seat in 0..self.seats.len() as u32 {
-            let socket = self.seats[seat as usize].as_ref().and_then(|s| s.socket.as_ref());
-            if socket.is_some_and(|s| Arc::strong_count(&s.link) == 1) {
-                self.detach(seat, Then::Drop);
-            }
         }
     }
 
