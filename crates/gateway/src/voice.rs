@@ -107,6 +107,11 @@ impl Endpoints {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
+    /// The addresses there are.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, url)| url.clone()).collect()
+    }
+
     /// The regions there are; the first one is taken for a room that names none.
     pub(crate) fn regions(&self, own: &str) -> Vec<VoiceRegion> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);

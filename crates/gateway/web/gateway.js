@@ -3,8 +3,8 @@
 
 import { createBackoff } from './backoff.js';
 
-/** Guilds, members, presences, messages, reactions, typing, content. */
-const INTENTS = 1 | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
+/** Guilds, members, voice states, presences, messages, reactions, typing, content. */
+const INTENTS = 1 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
 /** Longest wait for HELLO, for READY, and for the answer to a heartbeat that was sent to find out. */
 const HELLO_MS = 15_000;
 const READY_MS = 20_000;
@@ -67,6 +67,11 @@ export class Gateway {
   /** Asks for members of a workspace. */
   requestMembers(d) {
     if (this.#open) this.#send(8, d);
+  }
+
+  /** Enters a voice channel, is there differently, or leaves; when there is no connection, nothing. */
+  tellVoice(d) {
+    if (this.#open) this.#send(4, d);
   }
 
   /** Does not wait any longer before the next try. */

@@ -9,6 +9,7 @@ import { Reading } from './reading.js';
 import { textChannels } from './state/guilds.js';
 import { channelOf, guildOf, timelineOf } from './state/reduce.js';
 import { forgetAll, kept, recall, remember } from './storage.js';
+import { Voice } from './voice.js';
 
 /** Others are told at most this often that one types. */
 const TYPING_MS = 8_000;
@@ -46,10 +47,15 @@ export class Session {
       on: {
         link: link => store.dispatch({ type: 'link', link }),
         dispatch: (type, d) => this.#dispatched(type, d),
-        resumed: () => this.outbox.wake(),
+        resumed: () => {
+          this.outbox.wake();
+          // It may have been resumed at another gateway.
+          this.voice.again();
+        },
         fatal: (code, reason) => this.#end(code === 4004 ? 'This token is not valid.' : `The server refused: ${reason || code}.`),
       },
     });
+    this.voice = new Voice({ store, tell: d => this.gateway.tellVoice(d) });
   }
 
   start() {
@@ -63,6 +69,7 @@ export class Session {
     });
     listen(window, 'offline', () => this.gateway.lost());
     listen(document, 'visibilitychange', () => document.visibilityState === 'visible' && this.gateway.wake());
+    listen(window, 'pagehide', () => this.voice.leave());
     listen(window, 'beforeunload', event => this.outbox.isBusy && event.preventDefault());
     const timer = setInterval(() => this.store.dispatch({ type: 'tick', now: Date.now() }), TICK_MS);
     this.#disposers.push(() => clearInterval(timer));
@@ -78,6 +85,7 @@ export class Session {
     this.#disposers.forEach(dispose => dispose());
     this.#disposers = null;
     this.outbox.stop();
+    this.voice.leave();
     this.gateway.stop();
     // What stays signed in may be somebody else, of another tab.
     for (const lasting of [false, true]) if (kept(TOKEN, lasting) === this.token) remember(TOKEN, undefined, lasting);
@@ -89,6 +97,7 @@ export class Session {
   #dispatched(type, d) {
     const before = this.store.state;
     this.store.dispatch({ type, d, now: Date.now() });
+    this.voice.dispatched(type, d);
     const { state } = this.store;
     if (type === 'READY') this.outbox.wake();
     if (type === 'GUILD_CREATE' && d.large) this.gateway.requestMembers({ guild_id: d.id, query: '', limit: 0, presences: true });

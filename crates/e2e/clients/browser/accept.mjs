@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Browser } from './chromium.mjs'
 import { checkSearch } from './search.mjs'
 import { admin, demo, disturb, network, person } from './stage.mjs'
+import { checkVoice, microphone } from './talk.mjs'
 
 const ALL_WITHIN = 420_000
 /** How long the network is away. */
@@ -56,6 +57,7 @@ async function check(name, f) {
 async function finish() {
   await browser?.close().catch(() => {})
   net?.close()
+  voice.remove()
   console.log(`${passed} passed, ${failed} failed`)
   process.exit(failed > 0 || passed === 0 ? 1 : 0)
 }
@@ -80,7 +82,8 @@ const inOrder = async (page, texts) => {
   assert.deepEqual(shown, texts)
 }
 
-browser = await Browser.launch()
+const voice = microphone()
+browser = await Browser.launch(voice.switches)
 net = await network()
 const one = await open()
 
@@ -435,14 +438,16 @@ await check('a phone has everything, in drawers', async () => {
   await page.wait(`document.querySelector('.members').getBoundingClientRect().right <= 390`, 'the members')
 })
 
+const voiceServers = await checkVoice({ check, open, url: net.url, ready })
+
 await check('no token is in an address', () => {
   const tokens = [...demo.users, ...demo.bots].map(account => account.token)
   for (const page of pages) for (const url of page.requests) assert.ok(!tokens.some(token => decodeURIComponent(url).includes(token)), url)
 })
 
-await check('nothing is asked of anybody else', () => {
+await check('nothing is asked of anybody but the server and its voice server', () => {
   const own = new URL(net.url).host
-  const foreign = pages.flatMap(page => page.requests).filter(url => /^(https?|wss?):/.test(url) && new URL(url).host !== own)
+  const foreign = pages.flatMap(page => page.requests).filter(url => /^(https?|wss?):/.test(url) && new URL(url).host !== own && !voiceServers.has(url))
   assert.deepEqual(foreign, [])
 })
 

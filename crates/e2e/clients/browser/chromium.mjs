@@ -23,14 +23,15 @@ export class Browser {
   #waiting = new Map()
   #listeners = new Map()
 
-  static async launch(binary = process.env.CHROMIUM ?? 'chromium') {
+  /** `more`: switches of Chromium. */
+  static async launch(more = [], binary = process.env.CHROMIUM ?? 'chromium') {
     const browser = new Browser()
     browser.profile = mkdtempSync(join(tmpdir(), 'clarion-browser-'))
     browser.child = spawn(binary, [
       '--headless=new', '--no-sandbox', '--remote-debugging-pipe', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--mute-audio',
       '--disable-background-networking', '--disable-component-update', '--disable-default-apps', '--disable-extensions', '--disable-sync',
       '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
-      '--hide-scrollbars', '--lang=en-GB', `--user-data-dir=${browser.profile}`, 'about:blank',
+      '--hide-scrollbars', '--lang=en-GB', `--user-data-dir=${browser.profile}`, ...more, 'about:blank',
     ], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], env: { ...process.env, LANG: 'en_GB.UTF-8', TZ: 'UTC' } })
     let said = ''
     browser.child.stderr.on('data', data => { said = (said + data).slice(-4_000) })

@@ -18,6 +18,8 @@ export function fromCreate(d) {
     channels: byKey(d.channels, channel => channel.id),
     members: byKey(d.members, member => member.user.id),
     presences: Object.fromEntries(d.presences.map(p => [p.user.id, p.status])),
+    /** User → where they are in voice. */
+    voices: byKey((d.voice_states ?? []).filter(state => state.channel_id), state => state.user_id),
   };
 }
 
@@ -53,6 +55,11 @@ export function apply(guild, type, d) {
         members: { ...guild.members, ...byKey(d.members, member => member.user.id) },
         presences: { ...guild.presences, ...Object.fromEntries((d.presences ?? []).map(p => [p.user.id, p.status])) },
       };
+    case 'VOICE_STATE_UPDATE': {
+      const voices = d.channel_id ? { ...guild.voices, [d.user_id]: d } : without(guild.voices, d.user_id);
+      const is_known = !d.member?.user || guild.members[d.user_id];
+      return { ...guild, voices, members: is_known ? guild.members : { ...guild.members, [d.user_id]: d.member } };
+    }
     case 'PRESENCE_UPDATE':
       return { ...guild, presences: { ...guild.presences, [d.user.id]: d.status } };
     default:
@@ -82,6 +89,7 @@ export function layout(guild) {
 export const textChannels = guild => layout(guild).flatMap(section => section.channels).filter(isText);
 
 export const isText = channel => channel.type === TEXT;
+export const isVoice = channel => channel.type === VOICE;
 
 /** Members in the order to show them: who is there, then who is not; by name. */
 export function roster(guild) {

@@ -5,6 +5,7 @@ import { isAfter, later } from '../ids.js';
 import * as guilds from './guilds.js';
 import * as reads from './reads.js';
 import * as timeline from './timeline.js';
+import * as voice from './voice.js';
 
 /** How long somebody counts as typing after the last sign of it, in ms. */
 export const TYPING_MS = 10_000;
@@ -29,6 +30,9 @@ export const initial = () => ({
   editing: null,
   replies: {},
   status: 'online',
+  /** One's session at the gateway. */
+  session: null,
+  voice: voice.initial(),
 });
 
 /** The workspace of a channel. */
@@ -45,8 +49,10 @@ const onTimeline = (state, channel, change) => {
 
 const onLoaded = (state, channel, change) => (state.timelines[channel]?.loaded ? onTimeline(state, channel, change) : state);
 
-export function reduce(state, action) {
+export function reduce(before, action) {
   const { type, d } = action;
+  const now = voice.reduce(before.voice, action, before.me?.id, before.session);
+  const state = now === before.voice ? before : { ...before, voice: now };
   switch (type) {
     case 'signed-out': return { ...initial(), status: state.status };
     case 'link': return { ...state, link: action.link };
@@ -96,7 +102,7 @@ function ready(state, d) {
   const order = d.guilds.map(guild => guild.id);
   const kept = Object.fromEntries(Object.entries(state.guilds).filter(([id]) => order.includes(id)));
   const timelines = Object.fromEntries(Object.entries(state.timelines).map(([id, now]) => [id, timeline.suspect(now)]));
-  return { ...state, me: d.user, order, guilds: kept, timelines, typing: {}, ready: state.ready || order.length === 0 };
+  return { ...state, me: d.user, session: d.session_id, order, guilds: kept, timelines, typing: {}, ready: state.ready || order.length === 0 };
 }
 
 function guildCreate(state, d) {

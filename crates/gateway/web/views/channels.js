@@ -1,7 +1,7 @@
 // The side with workspaces and channels: what is unread, who calls, where one is; and oneself at its foot.
 
 import { h, icon, iconButton, keyed } from '../dom.js';
-import { isText, layout, textChannels } from '../state/guilds.js';
+import { isText, isVoice, layout, textChannels } from '../state/guilds.js';
 import { nothing, total } from '../state/reads.js';
 import { guildOf } from '../state/reduce.js';
 import { recall } from '../storage.js';
@@ -9,6 +9,7 @@ import { showHelp } from './dialog.js';
 import { STATUS, avatar, hidden, presence } from './pieces.js';
 import { menu } from './popup.js';
 import { setTheme } from './theme.js';
+import { createVoicePanel, peopleIn, peopleKey, showSpeaking, voiceRow } from './voice.js';
 
 export function createChannels({ store, session, opened }) {
   const rail = h('ul', { class: 'rail', 'aria-label': 'Workspaces' });
@@ -16,17 +17,21 @@ export function createChannels({ store, session, opened }) {
   const list = h('ul', { class: 'channels' });
   const nav = h('nav', { 'aria-label': 'Channels' }, list);
   const self = h('div', { class: 'self' });
-  const element = h('div', { class: 'side' }, rail, h('div', { class: 'side-main' }, h('header', { class: 'side-head' }, title), nav, self));
+  const voice = createVoicePanel({ store, session });
+  const element = h('div', { class: 'side' }, rail, h('div', { class: 'side-main' }, h('header', { class: 'side-head' }, title), nav, voice.element, self));
   const go = id => {
     session.open(id);
     opened();
   };
 
-  const channelRow = ({ channel, current, read }) => {
+  const channelRow = ({ channel, current, read, guild, joined, people }) => {
+    if (isVoice(channel)) {
+      return voiceRow({ channel, joined, people, speaking: store.state.voice.speaking, join: () => session.voice.join(guild.id, channel.id) });
+    }
     const label = [h('span', { class: 'channel-name' }, channel.name)];
     if (read.mentions > 0) label.push(h('span', { class: 'badge' }, String(read.mentions), hidden(' mentions')));
     else if (read.unread > 0) label.push(hidden(`, ${read.unread} unread`));
-    if (!isText(channel)) return h('li', {}, h('div', { class: 'channel closed', title: 'Voice is not part of this page' }, icon('voice'), label));
+    if (!isText(channel)) return h('li', {}, h('div', { class: 'channel closed', title: 'Not part of this page' }, icon('hash'), label));
     return h('li', {}, h('a', {
       class: ['channel', current && 'current', read.unread > 0 && !current && 'unread'], href: `#/c/${channel.id}`, 'aria-current': current ? 'page' : null,
       data: { focus: 'channel', channel: channel.id },
@@ -38,15 +43,18 @@ export function createChannels({ store, session, opened }) {
     }, icon('hash'), label));
   };
 
-  const showChannels = (guild, current, reads) => {
+  const showChannels = (guild, current, reads, joined) => {
     title.textContent = guild?.name ?? '';
     const items = guild ? layout(guild).flatMap(({ category, channels }) => [
       ...(category ? [{ category }] : []),
-      ...channels.map(channel => ({ channel, current: channel.id === current, read: reads[channel.id] ?? nothing })),
+      ...channels.map(channel => ({
+        channel, guild, current: channel.id === current, read: reads[channel.id] ?? nothing,
+        joined: channel.id === joined, people: isVoice(channel) ? peopleIn(guild, channel.id) : [],
+      })),
     ]) : [];
     keyed(list, items, {
       key: item => (item.category ?? item.channel).id,
-      parts: item => (item.category ? [item.category.name] : [item.channel.name, item.channel.type, item.current, item.read.mentions, item.read.unread]),
+      parts: item => (item.category ? [item.category.name] : [item.channel.name, item.channel.type, item.current, item.read.mentions, item.read.unread, item.joined, peopleKey(item.people)]),
       make: item => (item.category ? h('li', { class: 'category' }, item.category.name) : channelRow(item)),
     });
   };
@@ -93,9 +101,10 @@ export function createChannels({ store, session, opened }) {
 
   const here = state => guildOf(state, state.channel) ?? state.guilds[state.order[0]];
   const unwatch = [
-    store.watch(state => [here(state), state.channel, state.reads], showChannels),
+    store.watch(state => [here(state), state.channel, state.reads, state.voice.channel], showChannels),
+    store.watch(state => [state.voice.speaking], speaking => showSpeaking(list, speaking)),
     store.watch(state => [state.order, state.guilds, state.channel, state.reads], showRail),
     store.watch(state => [state.me, state.status], showSelf),
   ];
-  return { element, close: () => unwatch.forEach(stop => stop()) };
+  return { element, close: () => [...unwatch, voice.close].forEach(stop => stop()) };
 }

@@ -1,0 +1,186 @@
+// Voice: what events make of the state, and how a connection is made, kept and made again.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createStore } from '../store.js';
+import { nameOf } from '../state/guilds.js';
+import { measure, people, verdict } from '../state/voice.js';
+import { Voice } from '../voice.js';
+
+const READY = { user: { id: '10' }, session_id: 's', guilds: [{ id: '1' }] };
+const GUILD = {
+  id: '1', name: 'g', roles: [], presences: [], members: [{ user: { id: '20', username: 'grace' } }],
+  channels: [{ id: '5', type: 2, name: 'lounge', position: 0 }],
+  voice_states: [{ user_id: '20', channel_id: '5', session_id: 'x', self_mute: true, self_deaf: false }],
+};
+const own = (channel_id, session_id = 's') => ({ guild_id: '1', user_id: '10', channel_id, session_id });
+const server = (more = {}) => ({ guild_id: '1', channel_id: '5', session_id: 's', endpoint: 'e', url: 'http://v/1', token: 't', ...more });
+const settle = async () => { for (let n = 0; n < 20; n += 1) await null; };
+
+/** Somebody with peers, microphone and timers of paper. `at(ms)` lets time pass. */
+function stage({ refused = false, status = () => 201 } = {}) {
+  const made = { told: [], peers: [], posted: [], stopped: 0, timers: [] };
+  const track = { enabled: true, stop: () => { made.stopped += 1; } };
+  const store = createStore();
+  const env = {
+    peer() {
+      const peer = {
+        sections: [], connectionState: 'new', localDescription: { sdp: 'offer' }, closed: false,
+        addTransceiver: (what, { direction }) => peer.sections.push(direction),
+        setLocalDescription: async () => {},
+        setRemoteDescription: async () => { [0, 1].forEach(n => peer.ontrack({ track: n })); },
+        getStats: async () => new Map(),
+        close: () => { peer.closed = true; },
+        becomes(state) {
+          peer.connectionState = state;
+          peer.onconnectionstatechange();
+        },
+      };
+      made.peers.push(peer);
+      return peer;
+    },
+    microphone: async () => {
+      if (refused) throw Object.assign(new Error('no'), { name: 'NotAllowedError' });
+      return { getTracks: () => [track], getAudioTracks: () => [track] };
+    },
+    player: () => ({ play: async () => {} }),
+    stream: one => one,
+    fetch: async (url, { headers, body }) => {
+      made.posted.push([url, headers.authorization, body]);
+      return { status: status(), text: async () => 'answer' };
+    },
+    setTimeout: (f, ms) => made.timers.push({ f, ms }),
+    clearTimeout: id => { if (id) made.timers[id - 1] = { ms: Infinity }; },
+    random: () => 0.5,
+  };
+  const voice = new Voice({ store, tell: d => made.told.push(d), env });
+  const event = (type, d) => {
+    store.dispatch({ type, d, now: 0 });
+    voice.dispatched(type, d);
+    return settle();
+  };
+  /** Runs the timers that are set and not longer than that. */
+  const pass = ms => {
+    const due = made.timers.filter(timer => timer.ms <= ms);
+    made.timers = made.timers.map(timer => (due.includes(timer) ? { ms: Infinity } : timer));
+    due.forEach(timer => timer.f());
+    return settle();
+  };
+  return { ...made, made, track, store, voice, event, pass, get now() { return store.state.voice; } };
+}
+
+async function joined(options) {
+  const one = stage(options);
+  await one.event('READY', READY);
+  await one.event('GUILD_CREATE', GUILD);
+  one.voice.join('1', '5');
+  await one.event('VOICE_SERVER_UPDATE', server());
+  one.peers[0].becomes('connected');
+  return one;
+}
+
+test('one offer with a voice and eight ears is posted with the token', async () => {
+  const one = await joined();
+  assert.deepEqual(one.told, [{ guild_id: '1', channel_id: '5', self_mute: false, self_deaf: false }]);
+  assert.deepEqual(one.posted, [['http://v/1', 'Bearer t', 'offer']]);
+  assert.deepEqual(one.peers[0].sections, ['sendonly', ...Array(8).fill('recvonly')]);
+  assert.deepEqual([one.now.phase, one.now.microphone], ['open', 'open']);
+});
+
+test('without a microphone one listens', async () => {
+  const one = await joined({ refused: true });
+  assert.deepEqual(one.peers[0].sections, Array(8).fill('recvonly'));
+  assert.deepEqual([one.now.phase, one.now.microphone], ['open', 'refused']);
+});
+
+test('muted and deafened: nothing is sent, and everybody is told', async () => {
+  const one = await joined();
+  one.voice.setDeafened(true);
+  await settle();
+  assert.equal(one.track.enabled, false);
+  assert.deepEqual(one.told.at(-1), { guild_id: '1', channel_id: '5', self_mute: true, self_deaf: true });
+  one.voice.setMuted(false);
+  await settle();
+  assert.deepEqual([one.track.enabled, one.now.deafened], [true, false], 'who wants to be heard wants to hear');
+});
+
+test('a server that goes keeps its connection until the next one has answered', async () => {
+  const one = await joined();
+  await one.event('VOICE_SERVER_UPDATE', server({ endpoint: null, url: null, token: '' }));
+  assert.deepEqual([one.now.phase, one.peers[0].closed], ['waiting', false]);
+  await one.event('VOICE_SERVER_UPDATE', server({ url: 'http://v/2' }));
+  assert.deepEqual([one.peers.length, one.peers[0].closed], [2, true]);
+  one.peers[1].becomes('connected');
+  assert.equal(one.now.phase, 'open');
+});
+
+test('a connection that fails is asked for again, and what is refused too', async () => {
+  let status = 201;
+  const one = await joined({ status: () => status });
+  one.peers[0].becomes('failed');
+  assert.equal(one.now.phase, 'broken');
+  await one.pass(1_000);
+  assert.equal(one.told.length, 2);
+  status = 503;
+  await one.event('VOICE_SERVER_UPDATE', server());
+  assert.match(one.now.problem, /503/);
+  await one.pass(1_000);
+  assert.equal(one.told.length, 3);
+  one.voice.leave();
+  await one.pass(60_000);
+  assert.equal(one.told.length, 4, 'who has left asks for nothing');
+});
+
+test('a new session of the gateway asks again, for what was the old one\'s is gone', async () => {
+  const one = await joined();
+  await one.event('READY', { ...READY, session_id: 'new' });
+  assert.equal(one.told.length, 2);
+  await one.event('VOICE_STATE_UPDATE', own(null));
+  assert.equal(one.now.channel, '5', 'the end of the old session is no end');
+  await one.event('VOICE_SERVER_UPDATE', server());
+  assert.equal(one.peers.length, 1, 'a token of the old session');
+  await one.event('VOICE_SERVER_UPDATE', server({ session_id: 'new' }));
+  assert.equal(one.peers.length, 2);
+});
+
+test('who is put out, refused or joins elsewhere is out, and the microphone is off', async () => {
+  for (const [type, d, words] of [
+    ['VOICE_STATE_UPDATE', own(null), /disconnected/],
+    ['VOICE_STATE_UPDATE', own('5', 'other'), /another window/],
+    ['VOICE_REFUSED', { guild_id: '1', channel_id: '5', code: 40047, message: 'The channel is full' }, /full/],
+  ]) {
+    const one = await joined();
+    await one.event(type, d);
+    assert.match(one.now.problem, words);
+    assert.deepEqual([one.now.channel, one.peers[0].closed, one.made.stopped], [null, true, 1]);
+  }
+});
+
+test('who is in a channel follows the guild; who speaks follows the room', async () => {
+  const one = await joined();
+  const names = () => people(one.store.state.guilds['1'], '5', nameOf).map(({ name, muted }) => [name, muted]);
+  assert.deepEqual(names(), [['grace', true]]);
+  const member = { user: { id: '30', username: 'eve' }, roles: [] };
+  await one.event('VOICE_STATE_UPDATE', { guild_id: '1', user_id: '30', channel_id: '5', session_id: 'y', member });
+  assert.deepEqual(names().map(([name]) => name), ['eve', 'grace']);
+  await one.event('VOICE_HEARD', { guild_id: '1', channel_id: '5', slots: [{ slot: 0, user_id: '30', speaking: true }, { slot: 1, user_id: '20', speaking: false }] });
+  assert.deepEqual(one.now.speaking, ['30']);
+  await one.event('VOICE_HEARD', { guild_id: '1', channel_id: '6', slots: [] });
+  assert.deepEqual(one.now.speaking, ['30'], 'another room');
+  await one.event('VOICE_STATE_UPDATE', { guild_id: '1', user_id: '30', channel_id: null, session_id: 'y' });
+  assert.deepEqual(names().map(([name]) => name), ['grace']);
+});
+
+test('one word says how good a connection is', () => {
+  assert.equal(verdict({ roundTrip: null, loss: null }), 'unknown');
+  assert.equal(verdict({ roundTrip: 20, loss: 0 }), 'good');
+  assert.equal(verdict({ roundTrip: 250, loss: null }), 'fair');
+  assert.equal(verdict({ roundTrip: null, loss: 0.1 }), 'poor');
+  const stats = lost => [
+    { type: 'candidate-pair', nominated: true, currentRoundTripTime: 0.0304 }, { type: 'remote-inbound-rtp', fractionLost: 0.01 },
+    { type: 'inbound-rtp', packetsLost: lost, packetsReceived: 90 }, { type: 'inbound-rtp', packetsLost: 0, packetsReceived: 0 },
+  ];
+  const first = measure(stats(10));
+  assert.deepEqual(first.quality, { roundTrip: 30, loss: 0.1, word: 'poor' });
+  assert.deepEqual(measure(stats(10), first.counts).quality, { roundTrip: 30, loss: 0.01, word: 'good' }, 'only what is new counts');
+});
