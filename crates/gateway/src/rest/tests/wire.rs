@@ -118,7 +118,7 @@ async fn who_sends_far_too_much_is_told_so_and_then_left() {
 
 #[tokio::test]
 async fn who_stops_sending_is_answered_and_left() {
-    let mut config = RestConfig { request_timeout_ms: 200, ..RestConfig::default() };
+    let mut config = RestConfig { request_timeout_ms: 1_000, ..RestConfig::default() };
     config.rate_limits.enabled = false;
     let edge = Edge::with(config).await;
     for (head, status) in [
