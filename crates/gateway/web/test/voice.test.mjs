@@ -117,8 +117,9 @@ test('a server that goes keeps its connection until the next one has answered', 
 test('a connection that fails is asked for again, and what is refused too', async () => {
   let status = 201;
   const one = await joined({ status: () => status });
+  await one.event('VOICE_HEARD', { guild_id: '1', channel_id: '5', slots: [{ slot: 0, user_id: '20', speaking: true }] });
   one.peers[0].becomes('failed');
-  assert.equal(one.now.phase, 'broken');
+  assert.deepEqual([one.now.phase, one.now.speaking], ['broken', []]);
   await one.pass(1_000);
   assert.equal(one.told.length, 2);
   status = 503;
