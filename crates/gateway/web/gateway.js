@@ -69,9 +69,10 @@ export class Gateway {
     if (this.#open) this.#send(8, d);
   }
 
-  /** Enters a voice channel, is there differently, or leaves; when there is no connection, nothing. */
+  /** Enters a voice channel, is there differently, or leaves. Answers whether there was a connection to say it on. */
   tellVoice(d) {
     if (this.#open) this.#send(4, d);
+    return this.#open;
   }
 
   /** Does not wait any longer before the next try. */

@@ -93,8 +93,9 @@ export class Voice {
   #ask() {
     const { guild, channel, muted, deafened } = this.#state;
     this.#after('ask', ASK_MS, () => this.#fail('No voice server answers.'));
-    // Without a gateway nothing can be asked; it asks when it is back.
-    this.tell({ guild_id: guild, channel_id: channel, self_mute: muted || deafened, self_deaf: deafened });
+    const is_told = this.tell({ guild_id: guild, channel_id: channel, self_mute: muted || deafened, self_deaf: deafened });
+    // Without a gateway nothing can be asked; it is asked when it is back.
+    if (!is_told) this.#clear('ask');
   }
 
   #flags(muted, deafened) {

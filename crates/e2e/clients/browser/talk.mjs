@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { demo, disturb } from './stage.mjs'
 
 const RATE = 48_000
 /** Longest wait until somebody is heard, in ms. */
@@ -106,6 +107,15 @@ export async function checkVoice({ check, open, url, ready, picture = async () =
     await hearsNothing(one)
     await one.click('.voice-deafen')
     for (const page of [one, two]) await hears(page)
+  })
+
+  await check('a session that is lost comes back to the channel by itself', async () => {
+    const before = await one.eval('window.peers.length')
+    assert.ok(await disturb(demo.users[0].id, 'invalidate', { resumable: false }) > 0)
+    await one.wait(`window.peers.length > ${before} && window.peers.at(-1).connectionState === 'connected'`, 'another connection', 20_000)
+    await one.wait(isOpen, 'the connection to the voice server')
+    for (const page of [one, two]) await hears(page)
+    await two.wait(`${people} === 'ada,grace'`, 'both in the channel')
   })
 
   await check('who leaves is gone, and who may not use a microphone listens', async () => {

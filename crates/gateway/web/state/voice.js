@@ -25,7 +25,7 @@ export function reduce(voice, { type, d, ...action }, me, session) {
     case 'voice-leave':
       return voice.channel === null && voice.problem === action.problem ? voice : ended(voice, action.problem ?? null);
     case 'voice-phase':
-      return voice.channel === null ? voice : { ...voice, phase: action.phase, problem: action.problem ?? null, ...(action.phase === 'open' ? {} : { quality: null }) };
+      return voice.channel === null ? voice : phased(voice, action.phase, action.problem ?? null);
     case 'voice-microphone': return { ...voice, microphone: action.microphone };
     case 'voice-flags': return { ...voice, muted: action.muted, deafened: action.deafened };
     case 'voice-quality': return voice.phase === 'open' ? { ...voice, quality: action.quality } : voice;
@@ -41,6 +41,11 @@ export function reduce(voice, { type, d, ...action }, me, session) {
     default: return voice;
   }
 }
+
+/** What was measured, and who spoke, is of the connection that there was. */
+const phased = (voice, phase, problem) => ({
+  ...voice, phase, problem, quality: phase === 'open' ? voice.quality : null, speaking: phase === 'broken' ? [] : voice.speaking,
+});
 
 const ended = (voice, problem) => ({ ...initial(), muted: voice.muted, deafened: voice.deafened, problem });
 

@@ -18,7 +18,7 @@ const server = (more = {}) => ({ guild_id: '1', channel_id: '5', session_id: 's'
 const settle = async () => { for (let n = 0; n < 20; n += 1) await null; };
 
 /** Somebody with peers, microphone and timers of paper. `at(ms)` lets time pass. */
-function stage({ refused = false, status = () => 201 } = {}) {
+function stage({ refused = false, status = () => 201, reached = () => true } = {}) {
   const made = { told: [], peers: [], posted: [], stopped: 0, timers: [] };
   const track = { enabled: true, stop: () => { made.stopped += 1; } };
   const store = createStore();
@@ -53,7 +53,7 @@ function stage({ refused = false, status = () => 201 } = {}) {
     clearTimeout: id => { if (id) made.timers[id - 1] = { ms: Infinity }; },
     random: () => 0.5,
   };
-  const voice = new Voice({ store, tell: d => made.told.push(d), env });
+  const voice = new Voice({ store, tell: d => reached() && made.told.push(d) > 0, env });
   const event = (type, d) => {
     store.dispatch({ type, d, now: 0 });
     voice.dispatched(type, d);
@@ -117,8 +117,9 @@ test('a server that goes keeps its connection until the next one has answered', 
 test('a connection that fails is asked for again, and what is refused too', async () => {
   let status = 201;
   const one = await joined({ status: () => status });
+  await one.event('VOICE_HEARD', { guild_id: '1', channel_id: '5', slots: [{ slot: 0, user_id: '20', speaking: true }] });
   one.peers[0].becomes('failed');
-  assert.equal(one.now.phase, 'broken');
+  assert.deepEqual([one.now.phase, one.now.speaking], ['broken', []]);
   await one.pass(1_000);
   assert.equal(one.told.length, 2);
   status = 503;
@@ -129,6 +130,18 @@ test('a connection that fails is asked for again, and what is refused too', asyn
   one.voice.leave();
   await one.pass(60_000);
   assert.equal(one.told.length, 4, 'who has left asks for nothing');
+});
+
+test('without a gateway it waits for one', async () => {
+  let reached = true;
+  const one = await joined({ reached: () => reached });
+  reached = false;
+  one.peers[0].becomes('failed');
+  for (let n = 0; n < 3; n += 1) await one.pass(60_000);
+  assert.deepEqual([one.told.length, one.now.problem], [1, 'The connection was lost.']);
+  reached = true;
+  await one.event('READY', { ...READY, session_id: 'new' });
+  assert.equal(one.told.length, 2);
 });
 
 test('a new session of the gateway asks again, for what was the old one\'s is gone', async () => {

@@ -54,7 +54,7 @@ export function createVoicePanel({ store, session }) {
   }, { class: 'voice-leave' });
   const dismiss = iconButton('close', 'Dismiss', () => store.dispatch({ type: 'voice-leave', problem: null }), { class: 'voice-dismiss' });
   const element = h('section', { class: 'voice-panel', 'aria-label': 'Voice', hidden: true },
-    h('div', { class: 'voice-head' }, h('div', { class: 'voice-text', role: 'status' }, phase, place), quality, dismiss),
+    h('div', { class: 'voice-head' }, h('div', { class: 'voice-text', role: 'status' }, phase, place), dismiss, quality),
     h('div', { role: 'alert' }, problem), h('div', { class: 'voice-buttons' }, mute, deafen, leave));
 
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
