@@ -21,8 +21,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where clients post their offers. Unset: 127.0.0.1:8790, or any free port when that one is taken.
     pub http: Option<SocketAddr>,
-    /// Where the first shard's media goes; each other shard is one port further. `[::]` is IPv4 and IPv6. Unset: 127.0.0.1:8791, or any free ports
-    /// when those are taken.
+    /// Where the first shard's media goes; each other shard is one port further. `[::]` is IPv4 and IPv6. Unset:
+    /// 127.0.0.1:8791, or any free ports when those are taken.
     pub udp: Option<SocketAddr>,
     /// Threads that forward media, each with a port of its own. A room lies in one of them.
     pub shards: usize,
