@@ -4,29 +4,26 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Follows what a process uses, all its threads together, in user and in kernel mode.
+/// Follows what processes use, all their threads together, in user and in kernel mode.
 pub(crate) struct CpuClock {
-    pid: u32,
+    pids: Vec<u32>,
     /// By thread: the kernel forgets a thread's time when the thread ends.
     threads: HashMap<String, u64>,
     total: u64,
 }
 
 impl CpuClock {
-    /// Begins to follow a process.
-    pub(crate) fn new(pid: u32) -> Self {
-        let mut clock = Self { pid, threads: HashMap::new(), total: 0 };
+    /// Begins to follow processes.
+    pub(crate) fn new(pids: &[u32]) -> Self {
+        let mut clock = Self { pids: pids.to_vec(), threads: HashMap::new(), total: 0 };
         clock.read();
         clock.total = 0;
         clock
     }
 
-    /// What the process has used since the clock began, as far as its threads live.
+    /// What they have used since the clock began, as far as their threads live.
     pub(crate) fn read(&mut self) -> Duration {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
-            return Duration::from_nanos(self.total);
-        };
-        for task in tasks.flatten() {
+        for task in tasks(&self.pids) {
             let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let Some(used) = text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()) else { continue };
             let before = self.threads.insert(task.file_name().to_string_lossy().into_owned(), used).unwrap_or(0);
@@ -36,16 +33,19 @@ impl CpuClock {
     }
 }
 
-/// How long the threads of a process have been ready to run while others had the processor.
-pub(crate) fn starved(pid: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+fn tasks(pids: &[u32]) -> impl Iterator<Item = fs::DirEntry> {
+    pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task"))).flatten().flatten()
+}
+
+/// How long the threads of processes have been ready to run while others had the processor.
+pub(crate) fn starved(pids: &[u32]) -> Duration {
+    let texts = tasks(pids).filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
     Duration::from_nanos(texts.filter_map(|t| t.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
 }
 
 /// Does a fixed amount of work; answers the processor time that it took.
 pub(crate) fn spin() -> Duration {
-    let mut clock = CpuClock::new(std::process::id());
+    let mut clock = CpuClock::new(&[std::process::id()]);
     let mut x = 0x9E37_79B9_7F4A_7C15_u64;
     for _ in 0..60_000_000_u32 {
         x ^= x << 13;

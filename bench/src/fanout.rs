@@ -18,13 +18,13 @@ const BUSY: f64 = 0.9;
 const STEADY: f64 = 0.1;
 /// How often a pair is repeated when the machine is not steady.
 const REPEATS: usize = 3;
-const BURST: usize = 32;
+pub(crate) const BURST: usize = 32;
 
 /// Someone who is measured.
-struct Contender {
-    name: String,
-    generator: Generator,
-    samples: Vec<Sample>,
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) generator: Generator,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// Measures Clarion and its peers, one after the other and back again.
@@ -84,7 +84,8 @@ fn clarion(
     Ok((clarion, generator))
 }
 
-fn measure(options: &Options, contenders: &mut [Contender], at_once: usize) -> anyhow::Result<()> {
+/// Measures everybody in turns.
+pub(crate) fn measure(options: &Options, contenders: &mut [Contender], at_once: usize) -> anyhow::Result<()> {
     let command = Command::Fanout { at_once, cpu_s: options.cpu_s, wall_s: 20.0 };
     for contender in contenders.iter_mut() {
         contender.samples.clear();
@@ -126,7 +127,7 @@ fn measure(options: &Options, contenders: &mut [Contender], at_once: usize) -> a
 }
 
 /// Prints what came out; answers it as JSON.
-fn conclude(contenders: &[Contender]) -> serde_json::Value {
+pub(crate) fn conclude(contenders: &[Contender]) -> serde_json::Value {
     let rate = |s: &Sample| s.deliveries as f64 / s.server_cpu_s;
     let ours: Vec<f64> = contenders[0].samples.iter().map(rate).collect();
     let head = ["", "deliveries per CPU-s", "Clarion / this", "pairs ≥ 0.5", "wall p50 ms", "generator busy"];

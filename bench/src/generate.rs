@@ -22,8 +22,8 @@ pub(crate) struct Spec {
     pub(crate) dialect: Dialect,
     /// Where the server listens.
     pub(crate) address: String,
-    /// The server's process.
-    pub(crate) server: u32,
+    /// The server's processes.
+    pub(crate) server: Vec<u32>,
     /// How many sockets hear.
     pub(crate) sockets: usize,
     /// Whose sessions they are, one a socket; also the senders'.
@@ -55,8 +55,8 @@ pub(crate) enum Command {
     /// Says so many messages at once and waits until everybody has them, again and again until the server has used so
     /// much processor time or so much time has passed.
     Fanout { at_once: usize, cpu_s: f64, wall_s: f64 },
-    /// Every sender says one message after another, for so long.
-    Send { wall_s: f64 },
+    /// Every sender says one message after another, for so long; or all together so many a second, whenever one is due.
+    Send { wall_s: f64, per_s: Option<f64> },
     /// Answers once every session has been acknowledged a heartbeat.
     Beat,
     /// Messages at a steady rate, whatever becomes of them.

@@ -3,6 +3,7 @@
 //! The server has one core and the generator another; work is counted per second of the server's processor time; whoever
 //! is compared is measured in turns in one run.
 
+mod apart;
 mod clarion;
 mod cpu;
 mod fanout;
@@ -43,6 +44,7 @@ fn run() -> anyhow::Result<()> {
         Some((word, rest)) if word == "fanout" => fanout::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "memory" => memory::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "sends" => sends::run(&Options::read(rest, results)?, &folder),
+        Some((word, rest)) if word == "apart" => apart::run(&Options::read(rest, results)?, &folder),
         Some((word, rest)) if word == "slow" => slow::run(&Options::read_for(rest, results, slow::SOCKETS)?, &folder),
         Some((word, rest)) if word == "search" => search::run(rest),
         Some((word, rest)) if word == "search-from-here" => search::measure(&Options::read(rest, results)?, &folder),

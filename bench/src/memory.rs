@@ -15,7 +15,7 @@ use crate::peer::Peer;
 use crate::stats::print_table;
 
 /// People of one guild.
-const GUILD: usize = 1_000;
+pub(crate) const GUILD: usize = 1_000;
 /// Time for what was only needed to begin to be given back.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -43,7 +43,8 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     options.keep("memory", &json!({ "bench": "memory", "channels": CHANNELS, "guild": GUILD, "rows": report }))
 }
 
-fn add(
+/// Measures one process while sessions come.
+pub(crate) fn add(
     name: &str,
     pid: u32,
     spec: &crate::generate::Spec,

@@ -11,6 +11,7 @@ cargo xtask bench fanout     deliveries per CPU-second beside uWebSockets, NATS 
 cargo xtask bench memory     bytes of memory an idle session
 cargo xtask bench sends      acknowledged sends beside a bare append and fdatasync
 cargo xtask bench guard      what tracing 1 % costs: CPU per delivery with it and without
+cargo xtask bench apart      separate processes beside one: deliveries, sends, memory of a gateway
 cargo xtask bench search     how soon a message is found at 1,000 messages a second
 cargo xtask bench slow       how much others notice of sockets that stop reading
 

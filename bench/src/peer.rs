@@ -81,7 +81,7 @@ impl Running {
         Spec {
             dialect: self.dialect,
             address: self.server.address.clone(),
-            server: self.server.pid(),
+            server: vec![self.server.pid()],
             sockets,
             tokens: Vec::new(),
             channels: Vec::new(),

@@ -1,4 +1,5 @@
-//! Acknowledged sends beside what the disk can do: a bare append and fdatasync, in turns with Clarion.
+//! Acknowledged sends beside what the disk can do: a bare append and fdatasync, in turns with Clarion. Senders that send
+//! whenever they are answered show what a core does; senders with a timetable show how long a send takes.
 
 use std::fs;
 use std::io::Write;
@@ -14,6 +15,9 @@ use crate::options::Options;
 use crate::stats::{Spread, percentile, print_table};
 
 const SENDERS: usize = 64;
+/// So many a second are sent where senders keep to a timetable: a fraction of what a core can do, so that what is seen is
+/// the way of a send and not a queue.
+const PER_S: f64 = 1_000.0;
 /// Of what is appended at a time.
 const RECORD: usize = 256;
 
@@ -44,12 +48,18 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
         "p99 / its p99",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for (what, spec) in [("one channel", one), ("64 guilds", many)] {
-        let mut generator = Generator::start(&spec)?;
-        generator.obey(&Command::Send { wall_s: time / 3.0 })?;
+    let kinds = [
+        ("one channel, at once", &one, None),
+        ("64 guilds, at once", &many, None),
+        ("one channel, 1,000 a second", &one, Some(PER_S)),
+        ("64 guilds, 1,000 a second", &many, Some(PER_S)),
+    ];
+    for (what, spec, per_s) in kinds {
+        let mut generator = Generator::start(spec)?;
+        generator.obey(&Command::Send { wall_s: time / 3.0, per_s })?;
         let mut pairs = Vec::new();
         for pair in 0..options.pairs {
-            let measure = |generator: &mut Generator| generator.obey(&Command::Send { wall_s: time });
+            let measure = |generator: &mut Generator| generator.obey(&Command::Send { wall_s: time, per_s });
             let (sample, bare) = if pair % 2 == 0 {
                 let sample = measure(&mut generator)?;
                 (sample, append(&clarion.data, time)?)

@@ -151,7 +151,7 @@ impl Engine {
 
     /// Does what it is told.
     pub(super) fn obey(&mut self, command: &Command) -> anyhow::Result<Sample> {
-        let (mut server, mut own) = (CpuClock::new(self.spec.server), CpuClock::new(std::process::id()));
+        let (mut server, mut own) = (CpuClock::new(&self.spec.server), CpuClock::new(&[std::process::id()]));
         let before = (self.counts.deliveries, self.counts.bytes, self.sent);
         let begun = Instant::now();
         self.latencies.clear();
@@ -164,7 +164,8 @@ impl Engine {
                     break;
                 }
             },
-            Command::Send { wall_s } => self.send_for(Duration::from_secs_f64(wall_s))?,
+            Command::Send { wall_s, per_s: None } => self.send_for(Duration::from_secs_f64(wall_s))?,
+            Command::Send { wall_s, per_s: Some(per_s) } => self.send_at(Duration::from_secs_f64(wall_s), per_s)?,
             Command::Beat => self.beat_all()?,
             Command::Steady(ref steady) => flow = Some(self.steady(steady)?),
         }
@@ -250,6 +251,35 @@ impl Engine {
                 }
             }
             if Instant::now() > end + PATIENCE {
+                bail!("answers are missing");
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages are sent when they are due; their times are from then.
+    fn send_at(&mut self, time: Duration, per_s: f64) -> anyhow::Result<()> {
+        let (begun, all) = (Instant::now(), (time.as_secs_f64() * per_s) as usize);
+        let mut due: Vec<Option<Instant>> = vec![None; self.senders.len()];
+        let mut sent = 0;
+        while sent < all || self.senders.iter().any(|s| s.waits_since.is_some()) {
+            let next = begun + Duration::from_secs_f64(sent as f64 / per_s);
+            let free = self.senders.iter().position(|s| s.waits_since.is_none());
+            if let Some(sender) = free.filter(|_| sent < all && next <= Instant::now()) {
+                due[sender] = Some(next);
+                self.post(sender)?;
+                sent += 1;
+            }
+            // Asked again and again: to be woken takes as long as what is measured.
+            self.turn(Duration::ZERO)?;
+            for (sender, due) in self.senders.iter().zip(&mut due) {
+                if sender.waits_since.is_none()
+                    && let Some(due) = due.take()
+                {
+                    self.latencies.push(due.elapsed().as_secs_f64() * 1e3);
+                }
+            }
+            if begun.elapsed() > time + PATIENCE {
                 bail!("answers are missing");
             }
         }

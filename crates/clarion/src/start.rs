@@ -13,7 +13,7 @@ use clarion_gateway::{Demo, Deps, TracePages};
 use clarion_model::key::{Epoch, Slot};
 use clarion_observability::Telemetry;
 use clarion_router::Admin;
-use clarion_runtime::{Address, Process, StopReport};
+use clarion_runtime::{Address, Process, Threads, StopReport};
 use clarion_storage::Stores;
 use clarion_storage::cache::{self, Cache};
 use clarion_storage::embedded::Embedded;
@@ -213,7 +213,8 @@ pub(crate) fn start_search(
 ) -> anyhow::Result<(Address, clarion_search::Operators, Telemetry)> {
     let deps = clarion_search::Deps { stores: stores.clone() };
     let settings = config.search.clone();
-    process.start("search", name, 1, |host| async move {
+    // What is sent comes before what is found.
+    process.start("search", name, Threads::giving_way(1), |host| async move {
         let server = clarion_search::Server::bind(settings, deps, host.clone()).await?;
         Ok(((server.address().clone(), server.operators(), host.telemetry().clone()), server.run()))
     })

@@ -20,6 +20,6 @@ pub use host::Host;
 pub use listen::{Listen, Listener};
 pub use local::is_local_name;
 pub use peer::Peer;
-pub use process::{Process, StopReport};
+pub use process::{Process, StopReport, Threads};
 pub use signal::stop_requested;
 pub use wire::Wire;

@@ -13,6 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::probe::Probes;
 use crate::{Host, Wire};
 
+/// Weighs a tenth of others, as Linux counts.
+#[cfg(target_os = "linux")]
+const GIVES_WAY: i32 = 10;
+
 /// The services of this process, what they share, and how they end.
 pub struct Process {
     observability: clarion_observability::Process,
@@ -32,6 +36,27 @@ pub struct StopReport {
     pub failed: Vec<&'static str>,
     /// How long the whole stop took.
     pub took: Duration,
+}
+
+/// The threads of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct Threads {
+    workers: usize,
+    gives_way: bool,
+}
+
+impl From<usize> for Threads {
+    fn from(workers: usize) -> Self {
+        Self { workers, gives_way: false }
+    }
+}
+
+impl Threads {
+    /// So many workers that have little of a busy processor: of a service whose work may be late, and which says how late.
+    /// On Linux; elsewhere they are like others.
+    pub fn giving_way(workers: usize) -> Self {
+        Self { workers, gives_way: true }
+    }
 }
 
 struct Running {
@@ -76,7 +101,7 @@ impl Process {
         &mut self,
         name: &'static str,
         instance: &str,
-        workers: usize,
+        threads: impl Into<Threads>,
         bind: B,
     ) -> anyhow::Result<T>
     where
@@ -90,7 +115,7 @@ impl Process {
         let service = Service {
             name,
             instance: instance.to_owned(),
-            workers,
+            threads: threads.into(),
             observability: self.observability.clone(),
             wire: self.wire.clone(),
             probes: self.probes.clone(),
@@ -163,13 +188,19 @@ impl Running {
 struct Service {
     name: &'static str,
     instance: String,
-    workers: usize,
+    threads: Threads,
     observability: clarion_observability::Process,
     wire: Wire,
     probes: Probes,
     fatal: CancellationToken,
     draining: CancellationToken,
     cut: CancellationToken,
+}
+
+/// All threads that the calling one starts from now on, and itself. A thread that may not is no worse than before.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(GIVES_WAY);
 }
 
 impl Service {
@@ -179,6 +210,9 @@ impl Service {
         F: Future<Output = anyhow::Result<(T, R)>>,
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
+        if self.threads.gives_way {
+            give_way();
+        }
         // The exporter of spans is made on the runtime, and the runtime's threads adopt the telemetry: so the telemetry
         // is made on a runtime of one thread, which then does nothing but carry the exporter.
         let exporter = tokio::runtime::Builder::new_multi_thread()
@@ -190,7 +224,7 @@ impl Service {
         let adopt = telemetry.clone();
         telemetry.adopt_thread();
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.workers)
+            .worker_threads(self.threads.workers)
             .enable_all()
             .thread_name(self.name)
             .on_thread_start(move || adopt.adopt_thread())

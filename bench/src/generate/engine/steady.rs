@@ -47,7 +47,7 @@ impl Engine {
         self.counts.clock = Some(Clock { first: self.sent + 1, due: Vec::new(), times_us: Vec::new() });
         let mut flow = Flow { slow: slow.len(), ..Flow::default() };
         let mut stage = if steady.stops { Stage::Reading } else { Stage::Done };
-        let (begun, starved_before) = (Instant::now(), starved(self.spec.server));
+        let (begun, starved_before) = (Instant::now(), starved(&self.spec.server));
         let (mut end, deadline) = (begun + Duration::from_secs_f64(steady.wall_s), begun + PATIENCE * 2);
         // How many messages had been sent when the last was let go, and when the last was back.
         let (mut count, mut marks) = (0_u32, [0; 2]);
@@ -86,7 +86,7 @@ impl Engine {
             self.turn(wait.clamp(Duration::from_millis(1), Duration::from_millis(10)))?;
         }
         self.content = "x".repeat(CONTENT);
-        flow.starved_s = (starved(self.spec.server) - starved_before).as_secs_f64();
+        flow.starved_s = (starved(&self.spec.server) - starved_before).as_secs_f64();
         self.same_everywhere()?;
         flow.whole = slow.iter().filter(|at| self.sockets[**at].resumed).count();
         flow.backlog = watch.stop()?;

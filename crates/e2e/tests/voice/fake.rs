@@ -32,6 +32,8 @@ pub(crate) struct FakeVoice {
 struct Inner {
     admitted: BTreeMap<Who, v1::VoicePermissions>,
     admissions: u64,
+    /// How often somebody was told what they may do, who was there.
+    allowed: u64,
     traces: Vec<String>,
     attending: Vec<mpsc::UnboundedSender<Result<v1::VoiceNotice, Status>>>,
     to_router: Option<mpsc::Sender<v1::JoinRequest>>,
@@ -107,8 +109,10 @@ impl FakeVoice {
         self.lock().admitted.get(&(channel, session.to_owned())).copied()
     }
 
-    pub(crate) fn is_attended(&self) -> bool {
-        !self.lock().attending.is_empty()
+    /// A gateway listens, and has asked who of those it believes here is here still.
+    pub(crate) fn is_checked(&self) -> bool {
+        let inner = self.lock();
+        !inner.attending.is_empty() && inner.allowed > 0
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -159,10 +163,12 @@ impl Voice for FakeVoice {
     async fn allow(&self, request: Request<v1::AllowRequest>) -> Result<Response<v1::AllowResponse>, Status> {
         let request = request.into_inner();
         let who = who(request.participant)?;
-        match self.lock().admitted.get_mut(&who) {
+        let mut inner = self.lock();
+        match inner.admitted.get_mut(&who) {
             Some(permissions) => *permissions = request.permissions.unwrap_or_default(),
             None => return Err(Status::not_found("not admitted")),
         }
+        inner.allowed += 1;
         Ok(Response::new(v1::AllowResponse {}))
     }
 

@@ -32,6 +32,11 @@ const ENDED_WITHIN: Duration = Duration::from_secs(2);
 /// What the kernel keeps for a client that does not read, besides what the outbox holds; sockets have it from their
 /// listener. Left to itself the kernel takes megabytes for each. Linux doubles it for its own bookkeeping.
 const SEND_BUFFER: u32 = 256 << 10;
+/// And of that, what has not been sent at all. The rest waits in the outbox, where all who are given an event share its
+/// bytes: each copy for a client that does not read would be time that the others wait. One that reads asks for more
+/// before so much is sent.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 << 10;
 /// Connections that the kernel completes and keeps until they are accepted.
 const BACKLOG: u32 = 1_024;
 /// After an error of accept, such as too many open files, which may pass.
@@ -96,11 +101,17 @@ pub(super) async fn until_drained(host: &Host, listener: TcpListener, routes: Ro
     }
 }
 
+/// A socket is only slower without either.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+}
+
 async fn serve(host: Host, stream: TcpStream, routes: Router, peer: Peer, handshake: OwnedSemaphorePermit) {
     let speaks = tokio::time::timeout(QUIET, stream.readable()).await.is_ok();
     let handshake = Arc::new(Mutex::new(speaks.then_some(handshake)));
-    // Only slower without.
-    let _ = stream.set_nodelay(true);
+    tune(&stream);
     let counted = handshake.clone();
     let uncount = async {
         tokio::time::sleep(COUNTED).await;
