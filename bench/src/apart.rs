@@ -21,8 +21,14 @@ const FORMS: [(&str, &str, Form); 3] = [
 /// Sockets of a gateway of its own.
 const SIZES: [usize; 2] = [5_000, 15_000];
 
-/// Measures all of it.
+/// Measures all of it, or what is asked for of `work` and `memory`.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
+    let work = options.wants("work").then(|| work(options, folder)).transpose()?;
+    let memory = options.wants("memory").then(|| memory(options, folder)).transpose()?;
+    options.keep("apart", &json!({ "bench": "apart", "work": work, "memory": memory }))
+}
+
+fn work(options: &Options, folder: &Path) -> anyhow::Result<serde_json::Value> {
     let people = options.sockets.max(BURST);
     // The servers are dropped after the generators, which would complain.
     let mut servers = Vec::new();
@@ -34,20 +40,14 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
         contenders.push(Contender { name: name.into(), generator, samples: Vec::new() });
         servers.push(clarion);
     }
-    let mut report = Vec::new();
+    let mut fanout = Vec::new();
     for at_once in [1, BURST] {
-        println!(
-            "{at_once} at once, {} sockets; \u{201c}Clarion\u{201d} is one process over the embedded store",
-            options.sockets
-        );
+        println!("{at_once} at once, {} sockets; Clarion is one process over the embedded store", options.sockets);
         measure(options, &mut contenders, at_once)?;
-        report.push(json!({ "at_once": at_once, "contenders": conclude(&contenders) }));
+        fanout.push(json!({ "at_once": at_once, "contenders": conclude(&contenders) }));
     }
     drop(contenders);
-    let sends = sends(options, &mut servers)?;
-    drop(servers);
-    let memory = memory(options, folder)?;
-    options.keep("apart", &json!({ "bench": "apart", "fanout": report, "sends": sends, "memory": memory }))
+    Ok(json!({ "fanout": fanout, "sends": sends(options, &mut servers)? }))
 }
 
 /// Acknowledged sends with nobody who listens.

@@ -19,7 +19,7 @@ cargo xtask bench slow       how much others notice of sockets that stop reading
   --pairs N          measurements of each [7]
   --sockets N        sockets [1000; slow: 2000]
   --cpu SECONDS      processor time of a measurement [1.5]
-  --peers A,B        only these
+  --peers A,B        only these; of apart: work, memory
 ";
 
 /// Read from the command line.
