@@ -13,7 +13,7 @@ use clarion_gateway::{Demo, Deps, TracePages};
 use clarion_model::key::{Epoch, Slot};
 use clarion_observability::Telemetry;
 use clarion_router::Admin;
-use clarion_runtime::{Address, Process, Threads, StopReport};
+use clarion_runtime::{Address, Process, StopReport, Threads};
 use clarion_storage::Stores;
 use clarion_storage::cache::{self, Cache};
 use clarion_storage::embedded::Embedded;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clarion_e2e::{Api, PATIENCE, Program};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -75,11 +76,22 @@ async fn check(api: &Api, guild: &str, channel: &str) -> anyhow::Result<usize> {
         }
         if Instant::now() > deadline {
             let found = found.unwrap_or_default();
-            let missing = expected.iter().filter(|message| !found.contains(message)).count();
-            anyhow::bail!("{} in the store, {} found, {missing} of the store missing", expected.len(), found.len());
+            let missing: Vec<_> = expected.iter().filter(|message| !found.contains(message)).collect();
+            let mut more = found.clone();
+            expected.iter().for_each(|message| {
+                more.iter().position(|other| other == message).map(|at| more.remove(at));
+            });
+            let (there, found) = (expected.len(), found.len());
+            anyhow::bail!("{there} in the store, {found} found; not found: {missing:?}; too many: {more:?}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What a program had to complain of.
+fn troubles(log: &str) -> String {
+    let lines = log.lines().filter(|line| line.contains(r#""level":"WARN"#) || line.contains(r#""level":"ERROR"#));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Sends, and now and then edits or deletes, until the program is gone.
@@ -110,7 +122,8 @@ async fn every_message_is_found_once_after_a_kill() -> anyhow::Result<()> {
     for round in 0..=rounds() {
         let program = Program::start(Path::new(PROGRAM), data.path(), &[], &[]).await?;
         let (guild, channel) = (program.demo().guild_id.to_string(), program.demo().channel_id.to_string());
-        let count = check(&program.api(), &guild, &channel).await?;
+        let checked = check(&program.api(), &guild, &channel).await;
+        let count = checked.with_context(|| format!("after {round} kills\n{}", troubles(&program.log())))?;
         println!("after {round} kills: {count} messages, each found once as it is");
         if round == rounds() {
             break;
