@@ -278,11 +278,7 @@ async fn enter(State(door): State<Door>, mut request: Request) -> Response {
     if !upgrade::is_wanted(request.headers()) {
         // The page is for people at `/`; elsewhere a socket is all there is.
         let is_page = door.web && request.uri().path() == "/";
-        return if is_page {
-            web::page(request.headers(), &door.gate.voice.endpoints().urls())
-        } else {
-            upgrade::page()
-        };
+        return if is_page { web::page(request.headers()) } else { upgrade::page() };
     }
     let answer = upgrade::answer(&request);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_observability::Span;
 use clarion_proto::v1;
-use clarion_runtime::{Address, Host};
+use clarion_runtime::{Address, Host, Peer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,9 +34,16 @@ pub(crate) struct VoiceHandle {
     rooms: watch::Receiver<v1::VoiceRooms>,
 }
 
-/// Where voice servers are reached by clients, by region.
+/// The voice servers there are.
 #[derive(Clone, Default)]
-pub(crate) struct Endpoints(Arc<RwLock<Vec<(String, String)>>>);
+pub(crate) struct Endpoints(Arc<RwLock<Vec<Endpoint>>>);
+
+/// A voice server: where it stands, where clients reach it, and where this gateway does.
+pub(crate) struct Endpoint {
+    pub(crate) region: String,
+    pub(crate) url: String,
+    pub(crate) peer: Peer,
+}
 
 /// What the actor is told.
 pub(crate) enum Command {
@@ -103,19 +110,24 @@ impl VoiceHandle {
 }
 
 impl Endpoints {
-    fn set(&self, all: Vec<(String, String)>) {
+    pub(crate) fn set(&self, all: Vec<Endpoint>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
-    /// The addresses there are.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, url)| url.clone()).collect()
+    /// The server and the session that an address of a session's offers names.
+    pub(crate) fn server(&self, address: &str) -> Option<(Peer, String)> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find_map(|server| {
+            let session = address.strip_prefix(&server.url)?.strip_prefix("/v1/voice/")?;
+            Some((server.peer.clone(), session.to_owned()))
+        })
     }
 
     /// The regions there are; the first one is taken for a room that names none.
     pub(crate) fn regions(&self, own: &str) -> Vec<VoiceRegion> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut ids: Vec<&str> = all.iter().map(|(region, _)| region.as_str()).filter(|id| !id.is_empty()).collect();
+        let ids = all.iter().map(|server| server.region.as_str());
+        let mut ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
         ids.sort_unstable();
         ids.dedup();
         let region = |id: &str| VoiceRegion {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -37,7 +37,7 @@ macro_rules! files {
 
 const PAGE: File = File { path: "/", body: include_bytes!("../web/index.html") };
 const FILES: &[File] = files! {
-    "api.js" "backoff.js" "dom.js" "gateway.js" "history.js" "icon.svg" "ids.js" "main.js" "markdown.js"
+    "api.js" "backoff.js" "devices.js" "dom.js" "gateway.js" "history.js" "icon.svg" "ids.js" "main.js" "markdown.js"
     "mentions.js" "outbox.js" "reading.js" "session.js" "state/guilds.js" "state/permissions.js" "state/reads.js"
     "state/reduce.js" "state/rows.js" "state/search.js" "state/timeline.js" "state/voice.js" "storage.js" "store.js" "style/base.css"
     "style/layout.css" "style/messages.css" "style/pieces.css" "style/search.css" "style/voice.css" "theme.js" "time.js" "views/act.js"
@@ -54,31 +54,9 @@ pub(crate) fn routes() -> Router {
     })
 }
 
-/// The page. `voice`: where voice servers are reached; the page may speak to their origins, and to no others but its own.
-pub(crate) fn page(headers: &HeaderMap, voice: &[String]) -> Response {
-    let mut origins: Vec<String> = voice.iter().filter_map(|url| origin(url)).collect();
-    origins.sort_unstable();
-    origins.dedup();
-    let policy = format!("{POLICY}; connect-src 'self' {}", origins.join(" "));
-    let policy = policy.trim_end();
-    // A page that was kept has the policy that it was kept with.
-    let mut hasher = DefaultHasher::new();
-    policy.hash(&mut hasher);
-    let tag = format!("{}{:016x}\"", PAGE.tag().trim_end_matches('"'), hasher.finish());
-    let mut response = PAGE.answer(&tag, headers);
-    // In its place: of two policies a browser would take what both allow.
-    if let Ok(policy) = HeaderValue::try_from(policy) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
-}
-
-/// The origin of an address, as a policy names it. A literal of IPv6 is none that a policy can name.
-fn origin(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
-    let is_plain = authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte));
-    (matches!(scheme, "http" | "https") && is_plain).then(|| format!("{scheme}://{authority}"))
+/// The page.
+pub(crate) fn page(headers: &HeaderMap) -> Response {
+    PAGE.answer(&PAGE.tag(), headers)
 }
 
 impl File {
@@ -167,25 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn the_page_may_speak_to_voice_servers_and_to_nobody_else() {
-        let policy = |voice: &[&str]| {
-            let voice: Vec<String> = voice.iter().map(|url| (*url).to_owned()).collect();
-            let answer = page(&HeaderMap::new(), &voice);
-            assert_eq!(answer.headers().get_all(header::CONTENT_SECURITY_POLICY).iter().count(), 1);
-            let text = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("text").to_owned();
-            (
-                text.rsplit_once("connect-src ").expect("the last directive").1.to_owned(),
-                answer.headers()[header::ETAG].clone(),
-            )
-        };
-        let (alone, tag) = policy(&[]);
-        assert_eq!(alone, "'self'");
-        let (one, other) =
-            policy(&["http://127.0.0.1:8790", "https://voice.example/at/a/path", "http://127.0.0.1:8790"]);
-        assert_eq!(one, "'self' http://127.0.0.1:8790 https://voice.example");
-        assert_ne!(tag, other, "a kept page has another policy");
-        let odd = ["nonsense", "ftp://x", "http://a;b", "http://[::1]:1", "http://*", "http://u@h", "/v1", ""];
-        assert_eq!(policy(&odd).0, "'self'");
+    fn the_page_may_speak_to_its_own_origin_and_to_nobody_else() {
+        let answer = page(&HeaderMap::new());
+        let policies: Vec<_> = answer.headers().get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
+        assert_eq!(policies, [POLICY]);
+        assert!(POLICY.starts_with("default-src 'self';") && !POLICY.contains("connect-src"), "{POLICY}");
+        assert_eq!(page(&asks(&PAGE.tag())).status(), StatusCode::NOT_MODIFIED);
     }
 
     #[tokio::test]

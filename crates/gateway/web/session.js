@@ -55,7 +55,11 @@ export class Session {
         fatal: (code, reason) => this.#end(code === 4004 ? 'This token is not valid.' : `The server refused: ${reason || code}.`),
       },
     });
-    this.voice = new Voice({ store, tell: d => this.gateway.tellVoice(d) });
+    this.voice = new Voice({
+      store,
+      tell: d => this.gateway.tellVoice(d),
+      offer: async d => (await this.api.call('POST', '/x/voice', d)).data.sdp,
+    });
   }
 
   start() {

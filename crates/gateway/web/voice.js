@@ -1,7 +1,9 @@
 // Takes part in a voice channel: asks for a place by the gateway, makes one WebRTC connection with one offer, and makes
-// another whenever that one fails. It shows nothing. Connections, microphones and timers can be given.
+// another whenever that one fails. Offers go by the gateway, too: a page may speak to no other origin than its own. It shows
+// nothing. Connections, microphones and timers can be given.
 
 import { createBackoff } from './backoff.js';
+import { MICROPHONE, SPEAKERS, choose, chosen, listed, wanted } from './devices.js';
 import { measure } from './state/voice.js';
 
 /** A room's slots: so many can be heard at once. */
@@ -13,27 +15,34 @@ const NAMED_MS = 30_000;
 const CONNECT_MS = 12_000;
 const INTERRUPTED_MS = 4_000;
 const QUALITY_MS = 2_000;
+/** How long the connection that was stays beside the new one: the others go over at about the same time, not at once. */
+const OVERLAP_MS = 1_500;
 
 export class Voice {
   #peer = null;
   /** The connection being made; it takes the place of the other when it has its answer. */
   #next = null;
+  /** The connection that was, until the one that there is has worked for a while; with its players. */
+  #former = null;
+  /** A server that was named for a channel of which one does not know yet that one was moved to it. */
+  #early = null;
   #microphone = null;
   #players = [];
   #session = null;
   #counts;
   #timers = new Map();
 
-  /** `tell(d)` sends op 4 and answers whether it could. */
-  constructor({ store, tell, env = {} }) {
+  /** `tell(d)` sends op 4 and answers whether it could; `offer({url, token, sdp})` answers with the server's description. */
+  constructor({ store, tell, offer, env = {} }) {
     this.store = store;
     this.tell = tell;
+    this.offer = offer;
     this.env = {
       peer: () => new RTCPeerConnection(),
-      microphone: () => navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } }),
+      microphone: () => navigator.mediaDevices.getUserMedia({ audio: wanted(chosen(MICROPHONE)) }),
+      devices: () => navigator.mediaDevices.enumerateDevices(),
       player: () => new Audio(),
       stream: track => new MediaStream([track]),
-      fetch: (...all) => fetch(...all),
       setTimeout: (f, ms) => setTimeout(f, ms),
       clearTimeout: id => clearTimeout(id),
       random: Math.random,
@@ -49,6 +58,8 @@ export class Voice {
     const { guild: before, channel: at, phase } = this.#state;
     if (at === channel && phase !== 'idle') return;
     if (before && before !== guild) this.tell({ guild_id: before, channel_id: null, self_mute: false, self_deaf: false });
+    // Nobody is in two rooms.
+    this.#hangUp();
     this.store.dispatch({ type: 'voice-join', guild, channel });
     this.backoff.reset();
     this.#listen();
@@ -72,6 +83,32 @@ export class Voice {
     this.#flags(this.#state.muted, deafened);
   }
 
+  /** What there is to speak into and to hear with: `{microphones, speakers}`, a list of `{id, label, isChosen}` each. */
+  async devices() {
+    const all = await this.env.devices();
+    return { microphones: listed(all, MICROPHONE, chosen(MICROPHONE)), speakers: listed(all, SPEAKERS, chosen(SPEAKERS)) };
+  }
+
+  /** Speaks into another microphone from now on. */
+  async setMicrophone(id) {
+    choose(MICROPHONE, id);
+    if (!this.#microphone) return;
+    const before = await this.#microphone;
+    this.#microphone = null;
+    this.#listen();
+    const track = (await this.#microphone)?.getAudioTracks()[0] ?? null;
+    const peers = [this.#peer, this.#next, this.#former?.peer].filter(Boolean);
+    const senders = peers.flatMap(peer => peer.getSenders().filter(sender => sender.track));
+    await Promise.all(senders.map(sender => sender.replaceTrack(track)));
+    before?.getTracks().forEach(one => one.stop());
+  }
+
+  /** Hears with other speakers from now on. */
+  async setSpeakers(id) {
+    choose(SPEAKERS, id);
+    await Promise.all(this.#players.map(player => player.setSinkId?.(id)));
+  }
+
   /** An event of the gateway, after the state has taken it. */
   dispatched(type, d) {
     if (type === 'READY') {
@@ -80,6 +117,7 @@ export class Voice {
       this.again();
     }
     if (type === 'VOICE_SERVER_UPDATE' && d.guild_id === this.#state.guild) this.#server(d);
+    if (type === 'VOICE_STATE_UPDATE' && this.#early && this.#early.channel_id === this.#state.channel) this.#server(this.#early);
     if ((type === 'VOICE_REFUSED' || type === 'VOICE_STATE_UPDATE') && this.#state.channel === null) this.#close();
   }
 
@@ -109,7 +147,7 @@ export class Voice {
   #apply() {
     const { muted, deafened } = this.#state;
     this.#microphone?.then(stream => stream?.getTracks().forEach(track => { track.enabled = !muted && !deafened; }));
-    this.#players.forEach(player => { player.muted = deafened; });
+    [...this.#players, ...this.#former?.players ?? []].forEach(player => { player.muted = deafened; });
   }
 
   /** Asks for the microphone, once a stay. */
@@ -131,8 +169,11 @@ export class Voice {
   }
 
   #server(d) {
-    if (d.channel_id && d.channel_id !== this.#state.channel) return;
     if (this.#session && d.session_id && d.session_id !== this.#session) return;
+    const is_elsewhere = d.channel_id && d.channel_id !== this.#state.channel;
+    // That one was moved may come after where to.
+    this.#early = is_elsewhere ? d : null;
+    if (is_elsewhere) return;
     if (!d.endpoint || !d.url) {
       this.#phase('waiting');
       return this.#after('ask', NAMED_MS, () => this.#fail('No voice server answers.'));
@@ -151,6 +192,8 @@ export class Voice {
       const player = this.env.player();
       player.srcObject = this.env.stream(track);
       player.muted = this.#state.deafened;
+      // Without the chosen ones it is heard with the others.
+      if (chosen(SPEAKERS)) player.setSinkId?.(chosen(SPEAKERS))?.catch(() => {});
       // Whoever joined by a click may play; where it is refused nevertheless, the next click on mute or deafen is one.
       player.play()?.catch?.(() => {});
       players.push(player);
@@ -165,25 +208,34 @@ export class Voice {
       await peer.setLocalDescription();
       if (this.#next !== peer) return;
       this.#after('connect', CONNECT_MS, () => this.#fail('No connection to the voice server could be made.'));
-      const answer = await this.env.fetch(url, {
-        method: 'POST', body: peer.localDescription.sdp, credentials: 'omit', referrerPolicy: 'no-referrer',
-        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/sdp' },
-      });
-      const text = await answer.text();
+      const sdp = await this.offer({ url, token, sdp: peer.localDescription.sdp });
       if (this.#next !== peer) return;
-      if (answer.status !== 201) return this.#fail(`The voice server refused (${answer.status}).`);
-      await peer.setRemoteDescription({ type: 'answer', sdp: text });
-    } catch {
-      // Also where the page was loaded before there was this server: its policy does not know it.
-      if (this.#next === peer) this.#fail('The voice server cannot be reached. If this stays so, reload the page.');
+      await peer.setRemoteDescription({ type: 'answer', sdp });
+    } catch (error) {
+      if (this.#next === peer) this.#fail(error.status ? `The voice server refused: ${error.message}` : 'The voice server cannot be reached.');
       return;
     }
     if (this.#next !== peer) return;
-    this.#peer?.close();
-    this.#silence();
-    [this.#peer, this.#next, this.#players, this.#counts] = [peer, null, players, undefined];
+    this.#replace(peer, players);
     this.#apply();
     this.#changed(peer);
+  }
+
+  /** The connection that works stays until the new one does. */
+  #replace(peer, players) {
+    if (this.#peer?.connectionState === 'connected' || !this.#former) {
+      this.#end(this.#former);
+      this.#former = this.#peer && { peer: this.#peer, players: this.#players };
+    } else {
+      this.#end({ peer: this.#peer, players: this.#players });
+    }
+    this.#clear('overlap');
+    [this.#peer, this.#next, this.#players, this.#counts] = [peer, null, players, undefined];
+  }
+
+  #end(connection) {
+    connection?.peer?.close();
+    connection?.players.forEach(player => { player.srcObject = null; });
   }
 
   #changed(peer) {
@@ -192,13 +244,18 @@ export class Voice {
       for (const name of ['connect', 'interrupted', 'retry']) this.#clear(name);
       this.backoff.reset();
       this.#phase('open');
+      this.#after('overlap', OVERLAP_MS, () => {
+        this.#end(this.#former);
+        this.#former = null;
+      });
       this.#after('quality', QUALITY_MS / 4, () => this.#measure());
     }
     if (peer.connectionState === 'disconnected') {
       this.#phase('broken', 'The connection is interrupted.');
       this.#after('interrupted', INTERRUPTED_MS, () => this.#fail());
     }
-    if (peer.connectionState === 'failed') this.#fail();
+    // What is on its way has waits of its own.
+    if (peer.connectionState === 'failed' && !this.#next) this.#fail();
   }
 
   /** Asks for a place again, later each time. */
@@ -225,17 +282,17 @@ export class Voice {
     this.store.dispatch({ type: 'voice-phase', phase, problem });
   }
 
-  #silence() {
-    this.#players.forEach(player => { player.srcObject = null; });
+  #hangUp() {
+    for (const name of [...this.#timers.keys()]) this.#clear(name);
+    this.#next?.close();
+    this.#end(this.#former);
+    this.#end({ peer: this.#peer, players: this.#players });
+    this.#next = this.#peer = this.#former = this.#early = null;
     this.#players = [];
   }
 
   #close() {
-    for (const name of [...this.#timers.keys()]) this.#clear(name);
-    this.#next?.close();
-    this.#peer?.close();
-    this.#next = this.#peer = null;
-    this.#silence();
+    this.#hangUp();
     this.#microphone?.then(stream => stream?.getTracks().forEach(track => track.stop()));
     this.#microphone = null;
   }

@@ -1,6 +1,7 @@
 //! What gateways ask of a voice server.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use clarion_observability::Remote;
 use clarion_observability::metric::LeaveReason;
@@ -10,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::desk::Refused;
+use crate::entry::{self, DESCRIPTION, Entered, Refusal};
 use crate::front::{AdmitError, Answer, Front};
 use crate::leg::{Permissions, Who};
 
@@ -31,6 +33,18 @@ impl Voice for Grpc {
         let token = self.0.admit(&who, permissions, capacity, trace.unwrap_or_default()).map_err(refused)?;
         let url = format!("{}/v1/voice/{}", self.0.url, who.session);
         Ok(Response::new(v1::AdmitResponse { token, endpoint: self.0.endpoint.clone(), url }))
+    }
+
+    async fn answer(&self, request: Request<v1::AnswerRequest>) -> Result<Response<v1::AnswerResponse>, Status> {
+        let began = Instant::now();
+        let v1::AnswerRequest { session_id, token, offer } = request.into_inner();
+        let entered = match entry::claims(&self.0, &session_id, &token) {
+            Ok(_) if offer.len() > DESCRIPTION => Err(Refusal::Body),
+            Ok(claims) => entry::enter(&self.0, &claims, &offer, began).await,
+            Err(refusal) => Err(refusal),
+        };
+        let Entered { sdp, .. } = entry::told(&self.0, entered).map_err(not_answered)?;
+        Ok(Response::new(v1::AnswerResponse { answer: sdp }))
     }
 
     async fn allow(&self, request: Request<v1::AllowRequest>) -> Result<Response<v1::AllowResponse>, Status> {
@@ -75,5 +89,19 @@ fn refused(error: AdmitError) -> Status {
         AdmitError::Refused(Refused::RoomFull | Refused::ServerFull) => Status::resource_exhausted(text),
         AdmitError::Refused(Refused::Draining) => Status::unavailable(text),
         AdmitError::Token(_) => Status::internal(text),
+    }
+}
+
+fn not_answered(refusal: Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::NoToken | Refusal::Token(_) | Refusal::OtherSession | Refusal::Shut(_) => {
+            Status::permission_denied(text)
+        }
+        Refusal::ContentType(_) | Refusal::Body | Refusal::Text | Refusal::Offer(_) | Refusal::Precondition => {
+            Status::invalid_argument(text)
+        }
+        Refusal::Busy => Status::unavailable(text),
+        Refusal::Failed => Status::internal(text),
     }
 }

@@ -14,24 +14,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use clarion_model::id::{ChannelId, UserId};
-use clarion_observability::log::{self, ErrorInfo, Fields};
 use clarion_observability::metric::LeaveReason;
-use clarion_observability::{TraceContext, span};
 
 pub(crate) use accept::until;
-use error::Refusal;
 
 use crate::engine::Command;
-use crate::front::{Front, fields};
+use crate::entry::{self, DESCRIPTION, Entered, Refusal};
+use crate::front::Front;
 use crate::ice::Credentials;
-use crate::leg::{Join, Spec, Voice, Who};
-use crate::sdp::{self, Fragment, Local, Plan};
-use crate::secure::Secure;
+use crate::leg::Who;
+use crate::sdp::{self, Fragment};
 use crate::token::Claims;
 
-/// Longest description.
-const BODY: usize = 64 << 10;
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
@@ -42,7 +36,7 @@ pub(crate) fn routes(front: Arc<Front>) -> Router {
     let session = post(offer).patch(patch).delete(leave).options(options);
     Router::new()
         .route("/v1/voice/{session}", session)
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(DefaultBodyLimit::max(DESCRIPTION))
         .layer(map_response(cors))
         .with_state(front)
 }
@@ -75,68 +69,13 @@ async fn offer(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let answered = answer(&front, &session, &headers, body).await;
-    if let Err(refusal) = &answered {
-        front.metrics.joins.with(refusal.result()).increment(1);
-        let error = ErrorInfo { kind: refusal.word(), detail: refusal.to_string() };
-        log::VOICE_REFUSED.emit(Fields { error: Some(error), ..Fields::default() });
-    }
-    answered
-}
-
-async fn answer(
-    front: &Front,
-    session: &str,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
     let began = Instant::now();
-    let claims = claims(front, session, headers)?;
-    let text = text(headers, SDP, body)?;
-    let admission = TraceContext::parse(&claims.traceparent).unwrap_or_default();
-    let (channel, user) = (ChannelId(claims.channel), UserId(claims.user));
-    let whole = span::voice_join(&admission, channel, user, session);
-    let stage = span::voice_answer(&whole);
-    // A bad offer does not cost the token.
-    let offer = sdp::parse(&text).inspect_err(|_| span::fail(&whole, "bad_offer"))?;
-    let plan = Plan::of(&offer, random_ssrc);
-    let credentials = Credentials::random().map_err(|_| Refusal::Failed)?;
-    let secure = Secure::new(&front.identity, offer.fingerprint).map_err(|_| Refusal::Failed)?;
-    let shard = front.shard(claims.channel).ok_or(Refusal::Busy)?;
-    let entry = {
-        let mut state = front.lock();
-        if !state.desk.has_room() {
-            return Err(Refusal::Busy);
-        }
-        state.desk.enter(began, &claims)?
+    let read = claims(&front, &session, &headers).and_then(|claims| Ok((claims, text(&headers, SDP, body)?)));
+    let answered = match read {
+        Ok((claims, offer)) => entry::enter(&front, &claims, &offer, began).await,
+        Err(refusal) => Err(refusal),
     };
-    let voice = plan.publishes.and_then(|n| Voice::new(began, offer.media.get(n)?, random_ssrc()));
-    let local = Local {
-        ufrag: &credentials.ufrag,
-        pwd: &credentials.pwd,
-        fingerprint: &front.identity.fingerprint,
-        candidates: &shard.candidates,
-        id: entry.leg,
-        red: front.config.redundancy,
-    };
-    let sdp = sdp::answer(&offer, &plan, &local);
-    if let Some(replaced) = entry.replaces {
-        front.tell(claims.channel, Command::End { leg: replaced, reason: LeaveReason::Left }).await;
-    }
-    let leg = entry.leg;
-    let spec = Spec {
-        id: leg,
-        who: entry.who.clone(),
-        permissions: entry.permissions,
-        credentials,
-        secure,
-        voice,
-        streams: plan.streams,
-        join: Join { began, whole, stage },
-    };
-    front.tell(claims.channel, Command::Join(Box::new(spec))).await;
-    settle(front, &entry.who, leg).await;
-    log::VOICE_JOINED.emit(fields(&entry.who));
+    let Entered { leg, sdp } = entry::told(&front, answered)?;
     let location = format!("{}/v1/voice/{session}", front.url);
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -145,16 +84,6 @@ async fn answer(
         (ACCEPT_PATCH, FRAGMENT.to_owned()),
     ];
     Ok((StatusCode::CREATED, headers, sdp).into_response())
-}
-
-/// What was decided between the entry and the shard's knowing of it is said again.
-async fn settle(front: &Front, who: &Who, leg: u64) {
-    let standing = front.lock().desk.standing(leg);
-    let command = match standing {
-        Some(permissions) => Command::Permit { leg, permissions },
-        None => Command::End { leg, reason: LeaveReason::Dismissed },
-    };
-    front.tell(who.channel, command).await;
 }
 
 /// Trickled candidates, which the server does not need; or a new ICE session.
@@ -197,9 +126,8 @@ async fn leave(State(front): Shared, Path(session): Path<String>, headers: Heade
 /// What the bearer's token says, if it is for this session.
 fn claims(front: &Front, session: &str, headers: &HeaderMap) -> Result<Claims, Refusal> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Refusal::NoToken)?;
-    let claims = front.signer.read(bearer.trim())?;
-    if claims.session == session { Ok(claims) } else { Err(Refusal::OtherSession) }
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Refusal::NoToken)?;
+    entry::claims(front, session, token)
 }
 
 fn text(headers: &HeaderMap, kind: &'static str, body: Result<Bytes, BytesRejection>) -> Result<String, Refusal> {
@@ -213,9 +141,4 @@ fn text(headers: &HeaderMap, kind: &'static str, body: Result<Bytes, BytesReject
 
 fn etag(leg: u64, restarts: u32) -> String {
     format!("\"{leg}-{restarts}\"")
-}
-
-/// A name of a stream. Zero and one are what some receivers call themselves.
-fn random_ssrc() -> u32 {
-    getrandom::u32().unwrap_or(0x5EED_0001).max(2)
 }

@@ -18,6 +18,7 @@ mod config;
 mod desk;
 mod emodel;
 mod engine;
+mod entry;
 mod front;
 mod grpc;
 mod http;

@@ -10,8 +10,11 @@ const RATE = 48_000
 /** Longest wait until somebody is heard, in ms. */
 const HEARD_WITHIN = 10_000
 
-/** A microphone for all windows: chords of which each sounds for a while, so that nobody takes them for noise. */
-export function microphone() {
+/**
+ * A microphone for all windows: chords of which each sounds for a while, so that nobody takes them for noise. `restless`:
+ * without pauses between them, for those who look for gaps.
+ */
+export function microphone({ restless = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'clarion-voice-'))
   const samples = 4 * RATE
   const wave = Buffer.alloc(44 + samples * 2)
@@ -26,8 +29,9 @@ export function microphone() {
   wave.writeUInt32LE(samples * 2, 40)
   for (let n = 0; n < samples; n += 1) {
     const seconds = n / RATE
-    const pitch = 160 + 60 * Math.floor(seconds / 0.5 % 4)
-    const loud = seconds % 0.5 < 0.4 ? Math.sin(Math.PI * (seconds % 0.5) / 0.4) : 0
+    const pitch = restless ? 150 + 23 * (Math.floor(seconds / 0.125) * 7 % 11) : 160 + 60 * Math.floor(seconds / 0.5 % 4)
+    const pausing = seconds % 0.5 < 0.4 ? Math.sin(Math.PI * (seconds % 0.5) / 0.4) : 0
+    const loud = restless ? 0.7 + 0.3 * Math.sin(2 * Math.PI * 3 * seconds) : pausing
     const sound = [1, 2, 3, 5, 8].reduce((sum, k) => sum + Math.sin(2 * Math.PI * pitch * k * seconds) / k, 0)
     wave.writeInt16LE(Math.round(9_000 * loud * sound), 44 + n * 2)
   }
@@ -40,7 +44,7 @@ export function microphone() {
 }
 
 /** Keeps the connections that the page makes, for their statistics. */
-const KEEP = `window.peers = []; window.RTCPeerConnection = class extends RTCPeerConnection {
+export const KEEP = `window.peers = []; window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(...all) { super(...all); window.peers.push(this) }
 }`
 const ENERGY = `(async () => {
@@ -61,7 +65,6 @@ const isOpen = `document.querySelector('.voice-panel[data-phase="open"]')`
 const hears = page => page.wait(`${GROWTH}.then(more => more > 1e-4)`, 'something to hear', HEARD_WITHIN)
 const hearsNothing = page => page.wait(`${GROWTH}.then(more => more < 1e-6)`, 'silence', HEARD_WITHIN)
 
-/** Answers to which addresses the pages posted their offers. */
 export async function checkVoice({ check, open, url, ready, picture = async () => {} }) {
   const enter = async who => {
     const page = await open({ url: null })
@@ -109,6 +112,18 @@ export async function checkVoice({ check, open, url, ready, picture = async () =
     for (const page of [one, two]) await hears(page)
   })
 
+  await check('another microphone and other speakers can be chosen', async () => {
+    await one.click('.voice-devices')
+    await one.wait(`document.querySelectorAll('.menu [role=menuitemradio]').length > 2`, 'the devices')
+    assert.equal(await one.eval(`document.querySelectorAll('.menu [aria-checked=true]').length`), 2)
+    await picture('devices', one)
+    const sent = 'window.peers.at(-1).getSenders().find(sender => sender.track)?.track.getSettings().deviceId'
+    const before = await one.eval(sent)
+    await one.eval(`document.querySelector('.menu [role=menuitemradio][aria-checked=false]').click()`)
+    await one.wait(`${sent} !== ${JSON.stringify(before)}`, 'another microphone')
+    await hears(two)
+  })
+
   await check('a session that is lost comes back to the channel by itself', async () => {
     const before = await one.eval('window.peers.length')
     assert.ok(await disturb(demo.users[0].id, 'invalidate', { resumable: false }) > 0)
@@ -133,5 +148,4 @@ export async function checkVoice({ check, open, url, ready, picture = async () =
     for (const page of [one, two]) await page.click('.voice-leave')
     for (const page of [one, two]) await page.wait(`${people} === ''`, 'nobody in the channel')
   })
-  return new Set([one, two].flatMap(page => page.requests).filter(address => /^http:\/\/127\.0\.0\.1:\d+\/v1\/voice\//.test(address)))
 }

@@ -160,6 +160,16 @@ impl Voice for FakeVoice {
         }))
     }
 
+    async fn answer(&self, request: Request<v1::AnswerRequest>) -> Result<Response<v1::AnswerResponse>, Status> {
+        let v1::AnswerRequest { session_id, token, offer } = request.into_inner();
+        let answer = format!("{} answers {session_id}, {token}: {offer}", self.instance);
+        match offer.as_str() {
+            "bad" => Err(Status::invalid_argument("offer: it is bad")),
+            _ if !token.starts_with(&self.instance) => Err(Status::permission_denied("the token is void")),
+            _ => Ok(Response::new(v1::AnswerResponse { answer })),
+        }
+    }
+
     async fn allow(&self, request: Request<v1::AllowRequest>) -> Result<Response<v1::AllowResponse>, Status> {
         let request = request.into_inner();
         let who = who(request.participant)?;

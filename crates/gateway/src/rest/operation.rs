@@ -76,6 +76,7 @@ pub(super) const EXTENSIONS: &[Operation] = &[
     extension!(Other "GET" "/users/@me/read-states" "read_states_list" => read_state::list),
     extension!(Read "PUT" "/users/@me/read-states/{channel}" "read_state_put" => read_state::put),
     extension!(Other "GET" "/channels/{channel}/messages/{message}/trace" "message_trace_get" => trace::get),
+    extension!(Other "POST" "/voice" "voice_offer" => voice::offer),
 ];
 
 /// All of them.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{Admitted, Book, Do, LegKey, NotAllowed};
 use super::call::{self, Ask};
-use super::{Command, Parts};
+use super::{Command, Endpoint, Parts};
 use crate::api::{VoiceRefused, dispatch};
 use crate::directory::CallError;
 use crate::frame::Dispatch;
@@ -149,8 +149,7 @@ impl Actor {
             Command::Servers(router, servers) => {
                 self.lists.insert(router, servers);
                 let what = self.book.servers(union(&self.lists));
-                let endpoints = self.book.endpoints().map(|(region, url)| (region.to_owned(), url.to_owned()));
-                self.parts.endpoints.set(endpoints.collect());
+                self.show_servers();
                 self.act(what);
             }
         }
@@ -167,7 +166,13 @@ impl Actor {
                 return;
             }
             Brought::Placed { key, turn, result } => {
-                self.book.placed(&key, turn, result.map(|admitted| *admitted), Instant::now())
+                let url = result.as_ref().map(|admitted| admitted.admission.url.clone());
+                let what = self.book.placed(&key, turn, result.map(|admitted| *admitted), Instant::now());
+                // A router may name a server to whoever asks before it has told of it.
+                if url.is_some_and(|url| self.parts.endpoints.server(&url).is_none()) {
+                    self.show_servers();
+                }
+                what
             }
             Brought::Allowed { key, turn, result } => self.book.allowed(&key, turn, result),
             Brought::Attended { server, works } => self.book.attended(&server, works),
@@ -179,6 +184,15 @@ impl Actor {
             },
         };
         self.act(what);
+    }
+
+    /// The rest of the gateway sees the servers there are.
+    fn show_servers(&self) {
+        let endpoints = self.book.endpoints().filter_map(|(region, url, address)| {
+            let peer = self.parts.host.peer(&address.parse().ok()?);
+            Some(Endpoint { region: region.to_owned(), url: url.to_owned(), peer })
+        });
+        self.parts.endpoints.set(endpoints.collect());
     }
 
     fn tick(&mut self) {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { listed, wanted } from '../devices.js';
 import { createStore } from '../store.js';
 import { nameOf } from '../state/guilds.js';
 import { measure, people, verdict } from '../state/voice.js';
@@ -18,7 +19,7 @@ const server = (more = {}) => ({ guild_id: '1', channel_id: '5', session_id: 's'
 const settle = async () => { for (let n = 0; n < 20; n += 1) await null; };
 
 /** Somebody with peers, microphone and timers of paper. `at(ms)` lets time pass. */
-function stage({ refused = false, status = () => 201, reached = () => true } = {}) {
+function stage({ refused = false, status = () => 201, reached = () => true, answers = Infinity } = {}) {
   const made = { told: [], peers: [], posted: [], stopped: 0, timers: [] };
   const track = { enabled: true, stop: () => { made.stopped += 1; } };
   const store = createStore();
@@ -45,15 +46,16 @@ function stage({ refused = false, status = () => 201, reached = () => true } = {
     },
     player: () => ({ play: async () => {} }),
     stream: one => one,
-    fetch: async (url, { headers, body }) => {
-      made.posted.push([url, headers.authorization, body]);
-      return { status: status(), text: async () => 'answer' };
-    },
     setTimeout: (f, ms) => made.timers.push({ f, ms }),
     clearTimeout: id => { if (id) made.timers[id - 1] = { ms: Infinity }; },
     random: () => 0.5,
   };
-  const voice = new Voice({ store, tell: d => reached() && made.told.push(d) > 0, env });
+  const offer = async ({ url, token, sdp }) => {
+    made.posted.push([url, token, sdp]);
+    if (status() !== 201) throw Object.assign(new Error('it is full'), { status: status() });
+    return made.posted.length > answers ? new Promise(() => {}) : 'answer';
+  };
+  const voice = new Voice({ store, tell: d => reached() && made.told.push(d) > 0, offer, env });
   const event = (type, d) => {
     store.dispatch({ type, d, now: 0 });
     voice.dispatched(type, d);
@@ -82,7 +84,7 @@ async function joined(options) {
 test('one offer with a voice and eight ears is posted with the token', async () => {
   const one = await joined();
   assert.deepEqual(one.told, [{ guild_id: '1', channel_id: '5', self_mute: false, self_deaf: false }]);
-  assert.deepEqual(one.posted, [['http://v/1', 'Bearer t', 'offer']]);
+  assert.deepEqual(one.posted, [['http://v/1', 't', 'offer']]);
   assert.deepEqual(one.peers[0].sections, ['sendonly', ...Array(8).fill('recvonly')]);
   assert.deepEqual([one.now.phase, one.now.microphone], ['open', 'open']);
 });
@@ -104,14 +106,47 @@ test('muted and deafened: nothing is sent, and everybody is told', async () => {
   assert.deepEqual([one.track.enabled, one.now.deafened], [true, false], 'who wants to be heard wants to hear');
 });
 
-test('a server that goes keeps its connection until the next one has answered', async () => {
+test('a server that goes keeps its connection until the next one has worked for a while', async () => {
   const one = await joined();
   await one.event('VOICE_SERVER_UPDATE', server({ endpoint: null, url: null, token: '' }));
   assert.deepEqual([one.now.phase, one.peers[0].closed], ['waiting', false]);
   await one.event('VOICE_SERVER_UPDATE', server({ url: 'http://v/2' }));
-  assert.deepEqual([one.peers.length, one.peers[0].closed], [2, true]);
+  assert.deepEqual([one.peers.length, one.peers[0].closed], [2, false]);
+  await one.pass(10_000);
+  assert.equal(one.peers[0].closed, false, 'the next one does not work yet');
   one.peers[1].becomes('connected');
-  assert.equal(one.now.phase, 'open');
+  assert.deepEqual([one.now.phase, one.peers[0].closed], ['open', false]);
+  one.peers[0].becomes('failed');
+  assert.equal(one.now.phase, 'open', 'it matters no more');
+  await one.pass(2_000);
+  assert.deepEqual(one.peers.map(peer => peer.closed), [true, false]);
+});
+
+test('of several new connections that do not work, the one that does stays', async () => {
+  const one = await joined();
+  for (const url of ['http://v/2', 'http://v/3']) await one.event('VOICE_SERVER_UPDATE', server({ url }));
+  assert.deepEqual(one.peers.map(peer => peer.closed), [false, true, false]);
+  one.voice.leave();
+  assert.deepEqual(one.peers.map(peer => peer.closed), [true, true, true]);
+});
+
+test('an old connection that fails does not end the new one; another channel ends the old one at once', async () => {
+  const one = await joined({ answers: 1 });
+  await one.event('VOICE_SERVER_UPDATE', server({ url: 'http://v/2' }));
+  one.peers[0].becomes('failed');
+  assert.deepEqual([one.peers.map(peer => peer.closed), one.now.phase], [[false, false], 'connecting']);
+  one.voice.join('1', '6');
+  assert.deepEqual(one.peers.map(peer => peer.closed), [true, true]);
+});
+
+test('a server that is named before one knows that one was moved is gone to', async () => {
+  const one = await joined();
+  await one.event('VOICE_SERVER_UPDATE', server({ channel_id: '6', url: 'http://v/6' }));
+  assert.equal(one.peers.length, 1);
+  await one.event('VOICE_STATE_UPDATE', own('6'));
+  assert.deepEqual([one.now.channel, one.posted.at(-1)[0]], ['6', 'http://v/6']);
+  await one.event('VOICE_STATE_UPDATE', { ...own('6'), self_mute: true });
+  assert.equal(one.posted.length, 2, 'once');
 });
 
 test('a connection that fails is asked for again, and what is refused too', async () => {
@@ -124,7 +159,7 @@ test('a connection that fails is asked for again, and what is refused too', asyn
   assert.equal(one.told.length, 2);
   status = 503;
   await one.event('VOICE_SERVER_UPDATE', server());
-  assert.match(one.now.problem, /503/);
+  assert.match(one.now.problem, /refused: it is full/);
   await one.pass(1_000);
   assert.equal(one.told.length, 3);
   one.voice.leave();
@@ -182,6 +217,22 @@ test('who is in a channel follows the guild; who speaks follows the room', async
   assert.deepEqual(one.now.speaking, ['30'], 'another room');
   await one.event('VOICE_STATE_UPDATE', { guild_id: '1', user_id: '30', channel_id: null, session_id: 'y' });
   assert.deepEqual(names().map(([name]) => name), ['grace']);
+});
+
+test('another microphone takes the place of the one there is; who has no choice has the first one', async () => {
+  const one = await joined();
+  one.peers[0].getSenders = () => [{ track: one.track, replaceTrack: async track => { one.made.replaced = track; } }, { track: null }];
+  await one.voice.setMicrophone('b');
+  assert.deepEqual([one.made.replaced, one.made.stopped, one.now.microphone], [one.track, 1, 'open']);
+  const all = [
+    { kind: 'audioinput', deviceId: 'a', label: 'A' }, { kind: 'audioinput', deviceId: 'b', label: 'B' },
+    { kind: 'audioinput', deviceId: '', label: '' }, { kind: 'audiooutput', deviceId: 'c', label: 'C' },
+  ];
+  const ids = (kind, id) => listed(all, kind, id).map(({ id, isChosen }) => [id, isChosen]);
+  assert.deepEqual(ids('audioinput', 'b'), [['a', false], ['b', true]]);
+  assert.deepEqual(ids('audioinput', 'gone'), [['a', true], ['b', false]]);
+  assert.deepEqual(ids('audiooutput', null), [['c', true]]);
+  assert.deepEqual([wanted(null).deviceId, wanted('b').deviceId], [undefined, { ideal: 'b' }]);
 });
 
 test('one word says how good a connection is', () => {

@@ -5,6 +5,7 @@ import { nameOf } from '../state/guilds.js';
 import { channelOf } from '../state/reduce.js';
 import { people } from '../state/voice.js';
 import { avatar, hidden } from './pieces.js';
+import { menu } from './popup.js';
 
 const PHASES = {
   joining: 'Joining…', connecting: 'Connecting…', open: 'Connected', waiting: 'Waiting for a voice server…', broken: 'Reconnecting…',
@@ -52,10 +53,19 @@ export function createVoicePanel({ store, session }) {
     voice.leave();
     row?.focus();
   }, { class: 'voice-leave' });
+  const devices = iconButton('more', 'Microphone and speakers', async () => {
+    const { microphones, speakers } = await voice.devices();
+    const item = (icon, choose) => ({ id, label, isChosen }) => ({ label, icon, checked: isChosen, run: () => choose(id) });
+    const mine = microphones.map(item('mic', id => voice.setMicrophone(id)));
+    const theirs = speakers.map(item('ear', id => voice.setSpeakers(id)));
+    const items = [...mine, ...(mine.length && theirs.length ? [null] : []), ...theirs];
+    // A browser that was not asked for a microphone, or was not given one, names no devices.
+    if (items.length > 0) menu(devices, 'Microphone and speakers', items);
+  }, { class: 'voice-devices', 'aria-haspopup': 'menu' });
   const dismiss = iconButton('close', 'Dismiss', () => store.dispatch({ type: 'voice-leave', problem: null }), { class: 'voice-dismiss' });
   const element = h('section', { class: 'voice-panel', 'aria-label': 'Voice', hidden: true },
     h('div', { class: 'voice-head' }, h('div', { class: 'voice-text', role: 'status' }, phase, place), dismiss, quality),
-    h('div', { role: 'alert' }, problem), h('div', { class: 'voice-buttons' }, mute, deafen, leave));
+    h('div', { role: 'alert' }, problem), h('div', { class: 'voice-buttons' }, mute, deafen, devices, leave));
 
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
   const show = now => {

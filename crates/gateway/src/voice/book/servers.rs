@@ -8,9 +8,10 @@ use clarion_proto::v1;
 use super::{At, Book, Do, Leg, LegKey, ROOMS, Server, heard};
 
 impl Book {
-    /// Where servers stand, and where clients reach them.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.servers.values().filter(|server| server.listed).map(|server| (&*server.region, &*server.url))
+    /// Where servers stand, where clients reach them, and where gateways do.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let listed = self.servers.values().filter(|server| server.listed);
+        listed.map(|server| (&*server.region, &*server.url, &*server.address))
     }
 
     /// The router says which servers there are.
