@@ -18,6 +18,9 @@ const PRESENCE_PORT: u16 = 7_003;
 const SEARCH_PORT: u16 = 7_004;
 const GATEWAY_PORT: u16 = 7_005;
 const VOICE_PORT: u16 = 7_006;
+/// The circuit breakers, which one name in the environment switches.
+const CIRCUIT_BREAKERS: [&str; 3] =
+    ["storage.scylla.circuit_breaker", "cache.redis.circuit_breaker", "peers.circuit_breaker"];
 /// The share of traces of separate services that is exported.
 const SAMPLE_RATIO: f64 = 0.01;
 
@@ -86,7 +89,7 @@ pub enum StorageKind {
 }
 
 /// Where the other services are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Peers {
     /// All routers.
@@ -95,6 +98,8 @@ pub struct Peers {
     pub presence: Option<Address>,
     /// The search service; without it there is no search.
     pub search: Option<Address>,
+    /// Whether a service that does not answer is left alone for moments.
+    pub circuit_breaker: bool,
 }
 
 /// Settings of the admin port.
@@ -105,6 +110,12 @@ pub struct AdminConfig {
     pub listen: Option<SocketAddr>,
     /// What requests to the admin API must bear. Needed when it listens beyond loopback.
     pub token: Option<String>,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { routers: Vec::new(), presence: None, search: None, circuit_breaker: true }
+    }
 }
 
 impl Default for Config {
@@ -158,7 +169,8 @@ impl Config {
         config.search.listen = listen(SEARCH_PORT);
         config.gateway.rpc = listen(GATEWAY_PORT);
         config.voice.listen = listen(VOICE_PORT);
-        config.peers = Peers { routers: vec![at(ROUTER_PORT)], presence: Some(at(PRESENCE_PORT)), search: None };
+        let (routers, presence) = (vec![at(ROUTER_PORT)], Some(at(PRESENCE_PORT)));
+        config.peers = Peers { routers, presence, ..Peers::default() };
         config
     }
 
@@ -174,7 +186,9 @@ impl Config {
             known.push(("admin.listen", format!("{}:{port}", Ipv4Addr::LOCALHOST)));
         }
         known.extend(env("DB_POOL_SIZE").map(|size| ("storage.scylla.connections", size)));
-        known.extend(env("CIRCUIT_BREAKER_ENABLED").map(|on| ("storage.scylla.circuit_breaker", on)));
+        if let Some(on) = env("CIRCUIT_BREAKER_ENABLED") {
+            known.extend(CIRCUIT_BREAKERS.map(|setting| (setting, on.clone())));
+        }
         let mut config: Self = load(defaults, file, &known, overrides)?;
         if config.storage.embedded.path == defaults.storage.embedded.path {
             config.storage.embedded.path = config.data.join("store");

@@ -81,6 +81,7 @@ impl One {
             config.check_for(service)?;
         }
         let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
+        process.circuit_breakers(config.peers.circuit_breaker);
         let name = config.instance.clone().unwrap_or_else(|| service.as_str().to_owned());
         let stores = |process: &mut Process| match given {
             Some(stores) => Ok(stores),

@@ -15,7 +15,7 @@ use clarion_observability::Telemetry;
 use clarion_router::Admin;
 use clarion_runtime::{Address, Process, StopReport, Threads};
 use clarion_storage::Stores;
-use clarion_storage::cache::{self, Cache};
+use clarion_storage::cache::{self, Cache, MemoryCache, RedisCache};
 use clarion_storage::embedded::Embedded;
 use clarion_storage::scylla::Scylla;
 
@@ -67,6 +67,7 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
         bail!("topology: there must be at least one channel server and one gateway");
     }
     let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
+    process.circuit_breakers(config.peers.circuit_breaker);
     let (stores, is_new) = start_store(&mut process, config)?;
     let (router, admin, telemetry) = start_router(&mut process, config, ROUTER, &stores, true)?;
     let (search, operators, _) = start_search(&mut process, config, "search-0", &stores)?;
@@ -160,17 +161,20 @@ async fn is_new(stores: &Stores) -> anyhow::Result<bool> {
 /// Where the cache is a server, its connection is a service like any other. One that is away at the start is waited for
 /// briefly, and found later.
 pub(crate) fn start_cache(process: &mut Process, config: &cache::Config) -> anyhow::Result<Arc<dyn Cache>> {
-    let (cache, redis) = config.open()?;
-    if let Some(redis) = redis {
-        process.start("cache", "cache-0", 1, |host| async move {
-            redis.connect().await;
-            Ok(((), async move {
-                redis.run(host.draining().cancelled_owned()).await;
-                Ok(())
-            }))
-        })?;
-    }
-    Ok(cache)
+    let settings = match config.kind {
+        cache::Kind::Memory => return Ok(Arc::new(MemoryCache::new(config))),
+        cache::Kind::Redis => config.redis.clone(),
+    };
+    process.start("cache", "cache-0", 1, |host| async move {
+        let redis = Arc::new(RedisCache::new(&settings, host.telemetry())?);
+        redis.connect().await;
+        let cache: Arc<dyn Cache> = redis.clone();
+        let run = async move {
+            redis.run(host.draining().cancelled_owned()).await;
+            Ok(())
+        };
+        Ok((cache, run))
+    })
 }
 
 /// `is_alone`: nobody else runs a router over the same store.

@@ -17,7 +17,7 @@ use clarion_observability::{Span, span};
 use clarion_proto::v1;
 use clarion_proto::v1::channel_client::ChannelClient;
 use clarion_proto::v1::route_request::What;
-use clarion_runtime::{Address, Host, Peer};
+use clarion_runtime::{Address, Host, Peer, never_reached};
 use futures_util::future::BoxFuture;
 use prost::Message;
 use tokio::sync::watch;
@@ -300,7 +300,7 @@ impl Failure {
         }
         match status.code() {
             Code::FailedPrecondition => Self::NotOwner,
-            Code::Unavailable if never_connected(status) => Self::NotBegun,
+            Code::Unavailable if never_reached(status) => Self::NotBegun,
             // What a connection that breaks half-way looks like, beside the server's own word for it.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted | Code::DeadlineExceeded => {
                 Self::Unknown
@@ -308,18 +308,6 @@ impl Failure {
             code => Self::Final(CallError::Broken(format!("{code:?}: {}", status.message()))),
         }
     }
-}
-
-/// Whether a call failed because no connection could be made.
-fn never_connected(status: &Status) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn unavailable(status: &Status) -> CallError {

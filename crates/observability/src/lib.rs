@@ -7,6 +7,7 @@
 
 #![allow(clippy::disallowed_macros, reason = "this is the crate the others are sent to")]
 
+mod circuit;
 mod config;
 mod docs;
 mod export;
@@ -25,6 +26,7 @@ pub mod metric;
 pub mod recent;
 pub mod span;
 
+pub use circuit::{Admitted, Circuit, CircuitLimits};
 pub use config::{ClientIpPolicy, Config};
 pub use docs::telemetry_markdown;
 pub use level::LevelError;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::circuit::Circuits;
 use crate::probe::Probes;
 use crate::{Address, Listen, Listener, Peer, Wire, peer};
 
@@ -18,6 +19,7 @@ use crate::{Address, Listen, Listener, Peer, Wire, peer};
 pub struct Host {
     pub(crate) telemetry: Telemetry,
     pub(crate) wire: Wire,
+    pub(crate) circuits: Circuits,
     pub(crate) tasks: TaskTracker,
     pub(crate) draining: CancellationToken,
     pub(crate) fatal: CancellationToken,
@@ -72,9 +74,9 @@ impl Host {
         }
     }
 
-    /// A gRPC channel to a peer.
+    /// A gRPC channel to a peer. All to one address share a circuit.
     pub fn peer(&self, address: &Address) -> Peer {
-        peer::peer(address, &self.wire)
+        peer::peer(address, &self.wire, &self.circuits)
     }
 
     /// Binds a listener for gRPC.

@@ -5,6 +5,7 @@
 //! clients, the same wire.
 
 mod address;
+mod circuit;
 pub mod config;
 mod host;
 mod listen;
@@ -16,6 +17,7 @@ mod signal;
 mod wire;
 
 pub use address::{Address, ParseAddressError};
+pub use circuit::{Guarded, LeftAlone, never_reached};
 pub use host::Host;
 pub use listen::{Listen, Listener};
 pub use local::is_local_name;

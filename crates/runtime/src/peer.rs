@@ -1,4 +1,5 @@
-//! A client's other end: a gRPC channel to an address, connected when first used, that carries the trace.
+//! A client's other end: a gRPC channel to an address, connected when first used, that carries the trace and leaves alone
+//! who does not answer.
 
 use std::time::Duration;
 
@@ -7,16 +8,17 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel as GrpcChannel, Endpoint, Uri};
 use tower::Layer;
 
+use crate::circuit::{Circuits, Guarded};
 use crate::listen::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::{Address, Wire};
 
 /// What a tonic client is made over. Cheap to clone; reconnects by itself.
-pub type Peer = Client<GrpcChannel>;
+pub type Peer = Client<Guarded<GrpcChannel>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes the peer of an address. Must be called on a tokio runtime.
-pub(crate) fn peer(address: &Address, wire: &Wire) -> Peer {
+pub(crate) fn peer(address: &Address, wire: &Wire, circuits: &Circuits) -> Peer {
     let channel = match address {
         Address::InProcess(name) => {
             let (wire, name) = (wire.clone(), name.clone());
@@ -28,7 +30,7 @@ pub(crate) fn peer(address: &Address, wire: &Wire) -> Peer {
         }
         Address::Http(url) => endpoint(url).connect_lazy(),
     };
-    ClientLayer.layer(channel)
+    ClientLayer.layer(circuits.guard(address, channel))
 }
 
 fn endpoint(url: &str) -> Endpoint {

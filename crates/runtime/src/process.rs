@@ -10,6 +10,7 @@ use clarion_observability::log::{self, ErrorInfo, Fields};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::circuit::Circuits;
 use crate::probe::Probes;
 use crate::{Host, Wire};
 
@@ -23,6 +24,7 @@ pub struct Process {
     wire: Wire,
     probes: Probes,
     drain: Duration,
+    circuit_breakers: bool,
     fatal: CancellationToken,
     services: Vec<Running>,
 }
@@ -75,9 +77,15 @@ impl Process {
             wire: Wire::default(),
             probes: Probes::default(),
             drain,
+            circuit_breakers: true,
             fatal: CancellationToken::new(),
             services: Vec::new(),
         }
+    }
+
+    /// Whether services that are started from now on leave peers alone that do not answer. They do, unless this says no.
+    pub fn circuit_breakers(&mut self, enabled: bool) {
+        self.circuit_breakers = enabled;
     }
 
     /// What its services say goes through here.
@@ -118,6 +126,7 @@ impl Process {
             threads: threads.into(),
             observability: self.observability.clone(),
             wire: self.wire.clone(),
+            circuit_breakers: self.circuit_breakers,
             probes: self.probes.clone(),
             fatal: self.fatal.clone(),
             draining: draining.clone(),
@@ -191,6 +200,7 @@ struct Service {
     threads: Threads,
     observability: clarion_observability::Process,
     wire: Wire,
+    circuit_breakers: bool,
     probes: Probes,
     fatal: CancellationToken,
     draining: CancellationToken,
@@ -231,6 +241,7 @@ impl Service {
             .build()?;
         let tasks = TaskTracker::new();
         let host = Host {
+            circuits: Circuits::new(self.circuit_breakers, telemetry.clone()),
             telemetry,
             wire: self.wire.clone(),
             tasks: tasks.clone(),

@@ -3,6 +3,8 @@
 //! A hash has a version that differs after every change, so that whoever changes it or lets it live longer can say which
 //! one they know: when it ran out, or somebody else wrote, they are told and write the whole again. Nothing is evicted to
 //! make room; what does not fit is refused, and runs out elsewhere. A Redis that was told to evict is counted.
+//!
+//! Beside hashes there are windows, in which so many are counted and no more.
 
 mod config;
 mod memory;
@@ -15,10 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use config::{Config, Kind, OpenError, Opened, RedisConfig, RedisUrl};
+pub use config::{Config, Kind, OpenError, RedisConfig, RedisUrl};
 pub use memory::MemoryCache;
 pub use observed::Observed;
-pub use redis::RedisCache;
+pub use redis::{RedisCache, RedisInspection, inspect};
 
 /// Where a hash lies: what kind it is, and which one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +40,28 @@ pub struct Hash {
     pub version: Version,
     /// What it holds.
     pub fields: BTreeMap<String, Bytes>,
+}
+
+/// So many in a time, which begins with the first of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Under which name it is counted. No hash lies there.
+    pub key: CacheKey,
+    /// How many.
+    pub limit: u32,
+    /// In which time.
+    pub length: Duration,
+}
+
+/// How full a window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Whether there was room for one more, which it now has.
+    pub counted: bool,
+    /// How many it has.
+    pub used: u32,
+    /// How long it lasts.
+    pub ends_in: Duration,
 }
 
 /// How much a cache holds.
@@ -96,6 +120,13 @@ pub trait Cache: Send + Sync {
 
     /// Takes a hash out, if it is there.
     async fn forget(&self, key: &CacheKey) -> Result<(), CacheError>;
+
+    /// Counts one more in each window, one after another, up to the first that is full. Answers how full those are that were
+    /// looked at: the last of them is full, or all have counted.
+    async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError>;
+
+    /// Whether other processes use the same one.
+    fn is_shared(&self) -> bool;
 
     /// How much it holds.
     async fn memory(&self) -> Result<Memory, CacheError>;

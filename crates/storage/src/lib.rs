@@ -5,7 +5,6 @@
 
 mod batch;
 pub mod cache;
-mod circuit;
 pub mod conformance;
 pub mod embedded;
 mod error;
@@ -23,7 +22,6 @@ use clarion_model::message::{Anchor, MessageView, Nonce};
 use clarion_model::user::UserState;
 
 pub use batch::{Batch, Grown, LogPage, NonceRow, SlotRecord, Tail};
-pub use circuit::{Admitted, Circuit};
 pub use error::{CommitError, OpenError, ReadError};
 
 /// Handles to every noun of one store. Opened once by whoever composes the process.

@@ -20,8 +20,14 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// A cache that keeps its connection, and the task that does.
 async fn connect(server: &RedisServer) -> (Arc<RedisCache>, tokio::task::JoinHandle<()>) {
-    let config = RedisConfig { url: server.url().into(), ..RedisConfig::default() };
-    let cache = Arc::new(RedisCache::new(&config).unwrap());
+    let capture = Capture::new().unwrap();
+    connect_with(&RedisConfig { url: server.url().into(), ..RedisConfig::default() }, &capture).await
+}
+
+async fn connect_with(config: &RedisConfig, capture: &Capture) -> (Arc<RedisCache>, tokio::task::JoinHandle<()>) {
+    let telemetry = capture.process().service("cache-test", "0");
+    telemetry.adopt_thread();
+    let cache = Arc::new(RedisCache::new(config, &telemetry).unwrap());
     cache.connect().await;
     let running = cache.clone();
     (cache, tokio::spawn(async move { running.run(pending()).await }))
@@ -92,6 +98,83 @@ async fn a_server_that_is_away_or_hangs_costs_no_more_than_the_timeout_and_comes
         println!("hangs: {hangs}, away {away:?}, {failed} calls failed, back in {back:?}");
         assert!(cache.replace(&key, big(10), TTL).await.is_ok());
     }
+    task.abort();
+}
+
+/// A circuit opens after a few calls that failed, is closed by a sign of life that nobody had to ask for, and with the switch
+/// off is not there.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_left_alone() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let key = CacheKey::new(KIND, "asked");
+    for circuit_breaker in [true, false] {
+        let capture = Capture::new().unwrap();
+        let config =
+            RedisConfig { url: server.url().into(), timeout_ms: 300, circuit_breaker, ..RedisConfig::default() };
+        let (cache, task) = connect_with(&config, &capture).await;
+        let metric = |name: &str| -> f64 {
+            let text = capture.process().render_metrics();
+            let line = text.lines().find(|line| line.starts_with(name) && line.contains("target=\"cache\"")).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert!(cache.replace(&key, big(10), TTL).await.is_ok());
+        assert_eq!(metric("circuit_open{"), 0.0);
+        server.signal("STOP");
+        for _ in 0..3 {
+            assert!(cache.read(&key).await.is_err());
+        }
+        assert_eq!(metric("circuit_open{"), f64::from(u8::from(circuit_breaker)));
+        if circuit_breaker {
+            let (begun, mut quickest) = (Instant::now(), TTL);
+            while begun.elapsed() < Duration::from_secs(1) {
+                let asked = Instant::now();
+                assert!(cache.read(&key).await.is_err());
+                quickest = quickest.min(asked.elapsed());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(quickest < Duration::from_millis(20), "{quickest:?}");
+            assert!(metric("circuit_refused_total{") > 10.0);
+        }
+        server.signal("CONT");
+        // Nobody asks: it is found by itself.
+        let begun = Instant::now();
+        while metric("circuit_open{") > 0.0 {
+            assert!(begun.elapsed() < BACK_WITHIN, "it stays open");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        println!("circuit breaker {circuit_breaker}: back {:?} after the server went on", begun.elapsed());
+        answers(&cache).await;
+        assert_eq!(metric("circuit_opened_total{"), f64::from(u8::from(circuit_breaker)));
+        assert_eq!(capture.lines_of("circuit.closed").len(), usize::from(circuit_breaker));
+        task.abort();
+    }
+}
+
+/// What is lost and found is said once, however often connecting fails between.
+#[tokio::test]
+async fn a_connection_that_is_lost_and_found_is_said_once() {
+    let Some(mut server) = RedisServer::start(&[]) else { return };
+    let capture = Capture::new().unwrap();
+    let config = RedisConfig { url: server.url().into(), ..RedisConfig::default() };
+    let (cache, task) = connect_with(&config, &capture).await;
+    answers(&cache).await;
+    let said = |event: &str| capture.lines_of(event).len();
+    let until = async |event: &str, times: usize| {
+        let begun = Instant::now();
+        while said(event) != times {
+            assert!(begun.elapsed() < BACK_WITHIN, "{event}: {}", said(event));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until("cache.connected", 1).await;
+    server.stop();
+    until("cache.lost", 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((said("cache.connected"), said("cache.lost")), (1, 1));
+    server.restart();
+    until("cache.connected", 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((said("cache.connected"), said("cache.lost")), (2, 1));
     task.abort();
 }
 

@@ -81,8 +81,8 @@ events! {
     CACHE_LOST = "cache.lost", Warn, "cache", "cache does not answer: what is kept there waits, nothing else does";
     QUERY_SLOW = "query.slow", Warn, "storage", "query slow";
     PLACE_HELD = "pool.place_held", Warn, "storage", "a request has held a place in the pool for very long";
-    CIRCUIT_OPENED = "circuit.opened", Warn, "storage", "requests are refused for a while: none is answered";
-    CIRCUIT_CLOSED = "circuit.closed", Info, "storage", "requests are made again";
+    CIRCUIT_OPENED = "circuit.opened", Warn, "process", "requests are refused for a while: none is answered";
+    CIRCUIT_CLOSED = "circuit.closed", Info, "process", "requests are made again";
 
     INDEX_BUILDING = "index.building", Warn, "search", "search index is built anew from the store";
     INDEX_READY = "index.ready", Info, "search", "search index is complete";

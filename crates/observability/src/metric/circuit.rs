@@ -11,7 +11,7 @@ label! {
 instruments! {
     /// The instruments of a circuit breaker.
     CircuitMetrics:
-    /// Whether requests are refused without being made: 1 or 0.
+    /// Circuits that are open: requests over them are refused without being made.
     open: By<CircuitTarget, Gauge> = "circuit.open", Count;
     /// How often a circuit opened.
     opened: By<CircuitTarget, Counter> = "circuit.opened", Count;

@@ -1,9 +1,6 @@
 //! The settings of the cache: which one, and how much of it.
 
 use std::fmt;
-use std::sync::Arc;
-
-use super::{Cache, MemoryCache, RedisCache};
 
 /// Settings of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -38,15 +35,14 @@ pub struct RedisConfig {
     pub timeout_ms: u64,
     /// Calls that may be under way; more are refused.
     pub queue: usize,
+    /// Whether a server that does not answer is left alone for moments.
+    pub circuit_breaker: bool,
 }
 
 /// The address of a Redis server, whose password is shown to nobody.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", from = "String")]
 pub struct RedisUrl(String);
-
-/// A cache, and the same as Redis if it is one.
-pub type Opened = (Arc<dyn Cache>, Option<Arc<RedisCache>>);
 
 /// The settings name no cache that could be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,19 +62,11 @@ impl Default for Config {
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self { url: RedisUrl("redis://127.0.0.1:6379".to_owned()), timeout_ms: 1_000, queue: 4_096 }
-    }
-}
-
-impl Config {
-    /// Makes the cache that the settings name. Redis has to be connected to and run.
-    pub fn open(&self) -> Result<Opened, OpenError> {
-        match self.kind {
-            Kind::Memory => Ok((Arc::new(MemoryCache::new(self)), None)),
-            Kind::Redis => {
-                let redis = Arc::new(RedisCache::new(&self.redis)?);
-                Ok((redis.clone(), Some(redis)))
-            }
+        Self {
+            url: RedisUrl("redis://127.0.0.1:6379".to_owned()),
+            timeout_ms: 1_000,
+            queue: 4_096,
+            circuit_breaker: true,
         }
     }
 }
@@ -128,7 +116,10 @@ impl fmt::Debug for RedisUrl {
 
 #[cfg(test)]
 mod tests {
+    use clarion_observability::capture::Capture;
+
     use super::*;
+    use crate::cache::RedisCache;
 
     #[test]
     fn a_password_is_shown_nowhere() {
@@ -147,11 +138,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_by_name() {
+        let capture = Capture::new().expect("telemetry");
+        let telemetry = capture.process().service("cache-test", "0");
         for url in ["127.0.0.1:6379", "rediss://host", "redis-cluster://host", "redis://"] {
             let redis = RedisConfig { url: RedisUrl(url.to_owned()), ..RedisConfig::default() };
-            let refused = Config { kind: Kind::Redis, redis, ..Config::default() }.open().err();
+            let refused = RedisCache::new(&redis, &telemetry).err();
             assert!(refused.is_some_and(|e| e.to_string().starts_with("cache.redis.url is ")), "{url}");
         }
-        assert!(Config { kind: Kind::Redis, ..Config::default() }.open().is_ok());
+        assert!(RedisCache::new(&RedisConfig::default(), &telemetry).is_ok());
     }
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Cache, CacheError, CacheKey, Config, Hash, Memory, Version};
+use super::{Cache, CacheError, CacheKey, Config, Count, Hash, Memory, Version, Window};
 
 /// What a hash and a field cost beside their bytes, roughly.
 const OVERHEAD: usize = 64;
+/// The field of a window that says how many it has.
+const USED: &str = "used";
 
 /// Hashes in the memory of the process.
 #[derive(Debug)]
@@ -88,6 +90,12 @@ impl Inner {
     }
 }
 
+/// How many a window has.
+fn used(window: &Hash) -> u32 {
+    let value = window.fields.get(USED).and_then(|value| std::str::from_utf8(value).ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
 fn cost_of(field: &str, value: &Bytes) -> usize {
     OVERHEAD + field.len() + value.len()
 }
@@ -160,6 +168,29 @@ impl Cache for MemoryCache {
     async fn forget(&self, key: &CacheKey) -> Result<(), CacheError> {
         self.inner().take(key);
         Ok(())
+    }
+
+    async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError> {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        let mut counts = Vec::with_capacity(windows.len());
+        for Window { key, limit, length } in windows {
+            let begun = inner.live(key, now).map(|entry| (used(&entry.hash), entry.until));
+            let (used, until) = begun.unwrap_or((0, now + *length));
+            let (counted, ends_in) = (used < *limit, until - now);
+            if !counted {
+                counts.push(Count { counted, used, ends_in });
+                break;
+            }
+            let value = Bytes::from((used + 1).to_string());
+            let cost = OVERHEAD + cost_of(USED, &value);
+            inner.put(key, BTreeMap::from([(USED.to_owned(), value)]), cost, until, self.limit)?;
+            counts.push(Count { counted, used: used + 1, ends_in });
+        }
+        Ok(counts)
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn memory(&self) -> Result<Memory, CacheError> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clarion_observability::metric::{CacheErrorType, CacheMetrics, LookupResult};
 use clarion_observability::{Instrument, Telemetry, span};
 
-use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
+use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Version, Window};
 
 /// Counts what a service asks of a cache.
 pub struct Observed {
@@ -90,6 +90,14 @@ impl Cache for Observed {
 
     async fn forget(&self, key: &CacheKey) -> Result<(), CacheError> {
         self.note(self.cache.forget(key).await)
+    }
+
+    async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError> {
+        self.note(self.cache.count(windows).await)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.cache.is_shared()
     }
 
     async fn memory(&self) -> Result<Memory, CacheError> {

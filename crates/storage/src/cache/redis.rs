@@ -4,41 +4,45 @@
 //! has something better to do than to wait. A version is drawn by chance: Redis may begin anew, and may then know no
 //! version that it gave before.
 //!
-//! The way to the server is open or shut. It shuts when the connection breaks or when several calls in a row fail, as
-//! those to a server that hangs do; then every call fails at once, and the server is asked for a sign of life until it
-//! gives one.
+//! Without a connection every call fails at once. After a few that fail in a row, as those to a server that hangs do, the
+//! circuit opens: then calls fail at once too, and the server is asked for a sign of life until it gives one.
 
+mod inspect;
 mod script;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clarion_observability::log::{self, ErrorInfo, Fields};
+use clarion_observability::metric::CircuitTarget;
+use clarion_observability::{Circuit, CircuitLimits, Telemetry};
 use fred::clients::{Client, WithOptions};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, HashesInterface, LuaInterface};
 use fred::types::config::{Config as FredConfig, Options, ReconnectPolicy, ServerConfig};
 use fred::types::scripts::Script;
 use fred::types::{Builder, InfoKind, Value};
-use tokio::sync::Notify;
+
+pub use inspect::{RedisInspection, inspect};
 
 use super::config::{OpenError, RedisConfig};
-use super::{Cache, CacheError, CacheKey, Hash, Memory, Version};
+use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Version, Window};
 
 /// Waits between attempts to connect, in milliseconds: from, to, and how much chance lies in each.
 const RECONNECT: (u32, u32, u32) = (50, 1_000, 200);
 /// A connection on which an answer is this late is given up, looked for every `CHECK`.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
 const CHECK: Duration = Duration::from_millis(500);
-/// So many failures in a row shut the way to the server.
-const FAILURES: u32 = 3;
-/// How often a server that does not answer is asked for a sign of life.
-const PROBE: Duration = Duration::from_millis(500);
+/// When the circuit opens, and for how long. Each failure may have cost its caller the whole time limit.
+const LIMITS: CircuitLimits =
+    CircuitLimits { failures: 3, pause: Duration::from_millis(500), longest: Duration::from_millis(500) };
+/// How often a server that does not answer is asked for a sign of life, so that nobody's call has to be it.
+const PROBE: Duration = Duration::from_millis(250);
 /// How long a start waits for the server.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// A request of a client waits for a count, and can do without it.
+const COUNT_WITHIN: Duration = Duration::from_millis(250);
 /// What all keys begin with.
 const NAMESPACE: &str = "clarion";
 
@@ -48,9 +52,7 @@ pub struct RedisCache {
     options: Options,
     url: String,
     scripts: Scripts,
-    open: AtomicBool,
-    failures: AtomicU32,
-    shut: Notify,
+    circuit: Circuit,
 }
 
 struct Scripts {
@@ -59,47 +61,16 @@ struct Scripts {
     renew: Script,
     forget: Script,
     list: Script,
+    count: Script,
 }
 
 impl RedisCache {
     /// A cache that is connected to once it is run.
-    pub fn new(config: &RedisConfig) -> Result<Self, OpenError> {
-        let refused = || OpenError::Url(config.url.clone());
-        let url = config.url.reveal();
-        let mut server = FredConfig::from_url(url).map_err(|_| refused())?;
-        let is_one = matches!(server.server, ServerConfig::Centralized { .. });
-        if !(is_one && url.starts_with("redis://")) {
-            return Err(refused());
-        }
-        server.fail_fast = false;
-        let timeout = Duration::from_millis(config.timeout_ms);
-        let (from, to, chance) = RECONNECT;
-        let mut policy = ReconnectPolicy::new_exponential(0, from, to, 2);
-        policy.set_jitter(chance);
-        let client = Builder::from_config(server)
-            .set_policy(policy)
-            .with_performance_config(|performance| performance.default_command_timeout = timeout)
-            .with_connection_config(|connection| {
-                connection.connection_timeout = timeout;
-                connection.internal_command_timeout = timeout;
-                connection.max_command_buffer_len = config.queue;
-                connection.reconnect_on_auth_error = true;
-                connection.unresponsive.max_timeout = Some(UNRESPONSIVE);
-                connection.unresponsive.interval = CHECK;
-                connection.tcp.nodelay = Some(true);
-            })
-            .build()
-            .map_err(|_| refused())?;
-        let options = Options { fail_fast: true, max_attempts: Some(1), timeout: Some(timeout), ..Options::default() };
-        Ok(Self {
-            client,
-            options,
-            url: config.url.to_string(),
-            scripts: Scripts::new(),
-            open: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
-            shut: Notify::new(),
-        })
+    pub fn new(config: &RedisConfig, telemetry: &Telemetry) -> Result<Self, OpenError> {
+        let (client, options) = connection(config)?;
+        let name = config.url.to_string();
+        let circuit = Circuit::new(config.circuit_breaker, LIMITS, CircuitTarget::Cache, name.clone(), telemetry);
+        Ok(Self { client, options, url: name, scripts: Scripts::new(), circuit })
     }
 
     /// Connects. Returns after a while without a connection, too: [`RedisCache::run`] goes on trying.
@@ -107,73 +78,75 @@ impl RedisCache {
         self.client.connect();
         // Whether it worked is seen by asking.
         let _ = tokio::time::timeout(CONNECT_WITHIN, self.client.wait_for_connect()).await;
-        self.probe().await;
     }
 
     /// Watches over the connection until `stop`, and says when it is lost and back.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         let mut errors = self.client.error_rx();
         let mut stop = std::pin::pin!(stop);
-        if !self.is_open() {
+        let mut is_there = self.is_alive().await;
+        if is_there {
+            log::CACHE_CONNECTED.emit(Fields::detail(&self.url));
+        } else {
             self.say_lost("not reached at the start");
         }
         loop {
-            let lost = tokio::select! {
+            tokio::select! {
                 () = &mut stop => break,
-                Ok((error, _)) = errors.recv(), if self.is_open() => error.to_string(),
-                () = self.shut.notified(), if self.is_open() => "no answers".to_owned(),
-                () = tokio::time::sleep(PROBE), if !self.is_open() => {
-                    self.probe().await;
-                    continue;
+                Ok((error, _)) = errors.recv(), if is_there => {
+                    is_there = false;
+                    self.say_lost(&error.to_string());
                 }
-            };
-            self.open.store(false, Relaxed);
-            self.say_lost(&lost);
+                () = tokio::time::sleep(PROBE) => {
+                    let is_doubtful = !is_there || self.circuit.is_open();
+                    if is_doubtful && self.is_alive().await && !is_there {
+                        is_there = true;
+                        // What was said of the attempts meanwhile is old.
+                        errors = self.client.error_rx();
+                        log::CACHE_CONNECTED.emit(Fields::detail(&self.url));
+                    }
+                }
+            }
         }
-        self.open.store(false, Relaxed);
         // Nothing is under way that matters.
         let _ = self.client.quit().await;
     }
 
-    fn is_open(&self) -> bool {
-        self.open.load(Relaxed)
-    }
-
-    /// Opens the way to the server when it gives a sign of life.
-    async fn probe(&self) {
-        if self.client().ping::<()>(None).await.is_ok() {
-            self.failures.store(0, Relaxed);
-            self.open.store(true, Relaxed);
-            log::CACHE_CONNECTED.emit(Fields::detail(self.url.clone()));
-        }
+    /// Whether it gives a sign of life. The circuit hears of it.
+    async fn is_alive(&self) -> bool {
+        self.call(self.client().ping::<()>(None)).await.is_ok()
     }
 
     fn say_lost(&self, why: &str) {
         let error = Some(ErrorInfo { kind: "connection", detail: why.to_owned() });
-        log::CACHE_LOST.emit(Fields { error, ..Fields::detail(self.url.clone()) });
+        log::CACHE_LOST.emit(Fields { error, ..Fields::detail(&self.url) });
     }
 
     fn client(&self) -> WithOptions<Client> {
         self.client.with_options(&self.options)
     }
 
-    /// Does something, if the way to the server is open, and counts how it went.
+    /// Does something, unless the circuit is open; it hears how it went.
     async fn call<T>(&self, what: impl Future<Output = Result<T, Error>>) -> Result<T, CacheError> {
-        if !self.is_open() {
-            return Err(CacheError::Failed("not connected".to_owned()));
-        }
+        let left_alone = || CacheError::Failed("the server does not answer, it is left alone".to_owned());
+        let admitted = self.circuit.admit().ok_or_else(left_alone)?;
         let answer = what.await.map_err(|error| failed(&error));
-        match &answer {
-            Ok(_) | Err(CacheError::Full | CacheError::Conflict) => self.failures.store(0, Relaxed),
-            Err(CacheError::Failed(_)) if self.failures.fetch_add(1, Relaxed) + 1 >= FAILURES => self.shut.notify_one(),
-            Err(CacheError::Failed(_)) => {}
-        }
+        self.circuit.ended(admitted, !matches!(answer, Err(CacheError::Failed(_))));
         answer
     }
 
     /// Runs a script; by its text when the server does not know it by its hash.
     async fn eval(&self, script: &Script, keys: Vec<String>, args: Vec<Value>) -> Result<Value, CacheError> {
-        let client = self.client();
+        self.eval_over(self.client(), script, keys, args).await
+    }
+
+    async fn eval_over(
+        &self,
+        client: WithOptions<Client>,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Value, CacheError> {
         let run = async {
             match client.evalsha(script.sha1().clone(), keys.clone(), args.clone()).await {
                 Err(error) if error.details().starts_with("NOSCRIPT") => {
@@ -186,6 +159,38 @@ impl RedisCache {
     }
 }
 
+/// A client that has yet to connect, and what holds for each call.
+fn connection(config: &RedisConfig) -> Result<(Client, Options), OpenError> {
+    let refused = || OpenError::Url(config.url.clone());
+    let url = config.url.reveal();
+    let mut server = FredConfig::from_url(url).map_err(|_| refused())?;
+    let is_one = matches!(server.server, ServerConfig::Centralized { .. });
+    if !(is_one && url.starts_with("redis://")) {
+        return Err(refused());
+    }
+    server.fail_fast = false;
+    let timeout = Duration::from_millis(config.timeout_ms);
+    let (from, to, chance) = RECONNECT;
+    let mut policy = ReconnectPolicy::new_exponential(0, from, to, 2);
+    policy.set_jitter(chance);
+    let client = Builder::from_config(server)
+        .set_policy(policy)
+        .with_performance_config(|performance| performance.default_command_timeout = timeout)
+        .with_connection_config(|connection| {
+            connection.connection_timeout = timeout;
+            connection.internal_command_timeout = timeout;
+            connection.max_command_buffer_len = config.queue;
+            connection.reconnect_on_auth_error = true;
+            connection.unresponsive.max_timeout = Some(UNRESPONSIVE);
+            connection.unresponsive.interval = CHECK;
+            connection.tcp.nodelay = Some(true);
+        })
+        .build()
+        .map_err(|_| refused())?;
+    let options = Options { fail_fast: true, max_attempts: Some(1), timeout: Some(timeout), ..Options::default() };
+    Ok((client, options))
+}
+
 impl Scripts {
     fn new() -> Self {
         Self {
@@ -194,6 +199,7 @@ impl Scripts {
             renew: Script::from_lua(script::RENEW),
             forget: Script::from_lua(script::FORGET),
             list: Script::from_lua(script::LIST),
+            count: Script::from_lua(script::COUNT),
         }
     }
 }
@@ -227,6 +233,11 @@ fn failed(error: &Error) -> CacheError {
         return CacheError::Full;
     }
     CacheError::Failed(error.to_string())
+}
+
+/// A line of what the server tells of itself.
+fn info_value<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn was_known(answer: &Value) -> Result<(), CacheError> {
@@ -296,12 +307,28 @@ impl Cache for RedisCache {
         self.eval(&self.scripts.forget, keys(key), vec![text(&key.id)]).await.map(drop)
     }
 
+    async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError> {
+        let keys = windows.iter().map(|window| format!("{NAMESPACE}:{}", window.key)).collect();
+        let args = windows.iter().flat_map(|window| [Value::from(i64::from(window.limit)), millis(window.length)]);
+        let within = self.options.timeout.map_or(COUNT_WITHIN, |timeout| timeout.min(COUNT_WITHIN));
+        let client = self.client.with_options(&Options { timeout: Some(within), ..self.options.clone() });
+        let answer = self.eval_over(client, &self.scripts.count, keys, args.collect()).await?;
+        let numbers: Vec<u64> = answer.convert().map_err(|e| failed(&e))?;
+        let counts = numbers.chunks_exact(3).map(|of| Count {
+            counted: of[0] == 1,
+            used: u32::try_from(of[1]).unwrap_or(u32::MAX),
+            ends_in: Duration::from_millis(of[2]),
+        });
+        Ok(counts.collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn memory(&self) -> Result<Memory, CacheError> {
         let info: String = self.call(self.client().info(Some(InfoKind::All))).await?;
-        let value = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|value| value.trim().parse::<u64>().ok())
-        };
+        let value = |name: &str| info_value(&info, name).and_then(|value| value.parse::<u64>().ok());
         // Without a limit of its own it may have all that the machine has.
         let limit = value("maxmemory").filter(|limit| *limit > 0).or_else(|| value("total_system_memory"));
         let (used, evicted) = (value("used_memory"), value("evicted_keys"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::cache::{Cache, CacheError, CacheKey};
+use crate::cache::{Cache, CacheError, CacheKey, Window};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
@@ -17,6 +17,8 @@ pub async fn cache_suite(cache: &dyn Cache, kind: &'static str) {
     a_change_names_what_it_changes(cache, kind).await;
     what_is_not_renewed_runs_out(cache, kind).await;
     hashes_are_listed_by_kind(cache, kind).await;
+    a_window_has_room_for_so_many_until_it_ends(cache, kind).await;
+    windows_are_counted_in_turn(cache, kind).await;
 }
 
 fn fields(of: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
@@ -82,4 +84,49 @@ async fn hashes_are_listed_by_kind(cache: &dyn Cache, kind: &'static str) {
     cache.forget(&key).await.unwrap();
     assert!(!cache.list(kind).await.unwrap().contains(&"listed".to_owned()));
     assert_eq!(cache.list("conformance:nobody").await, Ok(Vec::new()));
+}
+
+/// A window that no other run of the suite has begun.
+fn window(kind: &'static str, name: &str, limit: u32, length: Duration) -> Window {
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance).unwrap();
+    Window { key: CacheKey::new(kind, format!("{name}:{:x}", u64::from_ne_bytes(chance))), limit, length }
+}
+
+async fn a_window_has_room_for_so_many_until_it_ends(cache: &dyn Cache, kind: &'static str) {
+    let three = [window(kind, "three", 3, LONG)];
+    for used in [1, 2, 3, 3, 3] {
+        let counts = cache.count(&three).await.unwrap();
+        assert_eq!(counts.len(), 1);
+        assert!(counts[0].used == used && counts[0].ends_in <= LONG && counts[0].ends_in > LONG / 2, "{counts:?}");
+    }
+    assert!(!cache.count(&three).await.unwrap()[0].counted);
+    let none = cache.count(&[window(kind, "none", 0, LONG)]).await.unwrap();
+    assert_eq!((none[0].counted, none[0].used), (false, 0));
+    let brief = [window(kind, "brief", 1, SHORT)];
+    let begun = Instant::now();
+    assert!(cache.count(&brief).await.unwrap()[0].counted);
+    while !cache.count(&brief).await.unwrap()[0].counted {
+        assert!(begun.elapsed() < PATIENCE, "it ends");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        begun.elapsed() >= SHORT - Duration::from_millis(1),
+        "it ends when its time is over: {:?}",
+        begun.elapsed()
+    );
+}
+
+async fn windows_are_counted_in_turn(cache: &dyn Cache, kind: &'static str) {
+    let (wide, narrow) = (window(kind, "wide", 10, LONG), window(kind, "narrow", 2, LONG));
+    let both = [wide.clone(), narrow.clone()];
+    for _ in 0..2 {
+        assert!(cache.count(&both).await.unwrap().iter().all(|count| count.counted));
+    }
+    let refused = cache.count(&both).await.unwrap();
+    assert_eq!(refused.iter().map(|count| (count.counted, count.used)).collect::<Vec<_>>(), [(true, 3), (false, 2)]);
+    // What comes after one that is full is not looked at.
+    let first = cache.count(&[narrow, wide.clone()]).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(cache.count(&[wide]).await.unwrap()[0].used, 4);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::{CircuitTarget, Label, Operation, PoolMetrics, QueryError, StorageMetrics};
-use clarion_observability::{Instrument, Telemetry, span};
+use clarion_observability::{Circuit, CircuitLimits, Instrument, Telemetry, span};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
@@ -20,7 +20,6 @@ use scylla::statement::bound::BoundStatement;
 use super::places::Places;
 use super::statement::{Statement, Statements};
 use super::{Config, place};
-use crate::Circuit;
 use crate::error::{CommitError, ReadError};
 
 /// A request that takes longer is counted.
@@ -73,7 +72,8 @@ impl Client {
         let pool = PoolMetrics::new(telemetry.meter());
         let places = Places::new(config.in_flight, &pool);
         let metrics = StorageMetrics::new(telemetry.meter());
-        let circuit = Circuit::new(config.circuit_breaker, CircuitTarget::Store, place(&config), telemetry);
+        let (enabled, limits) = (config.circuit_breaker, CircuitLimits::default());
+        let circuit = Circuit::new(enabled, limits, CircuitTarget::Store, place(&config), telemetry);
         let client = Self { session, statements, config, metrics, pool, places, circuit, budget: Budget::new() };
         client.measure_pool();
         client

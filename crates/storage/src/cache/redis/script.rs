@@ -1,7 +1,8 @@
 //! What is done to Redis, each a script that runs in one step.
 //!
 //! A hash of ours is a hash there: the field `v` has its version, a field of ours lies under `f` and its name. Beside the
-//! hashes of a kind there is one sorted set of their ids, by when they run out, so that listing looks at nothing else.
+//! hashes of a kind there is one sorted set of their ids, by when they run out, so that listing looks at nothing else. A
+//! window is a counter that runs out; nobody lists those.
 //! Each script first writes what Redis refuses when it is full, so that a refusal leaves everything as it was.
 
 /// A function that notes when an id runs out. The set itself lives as long as the last of its ids.
@@ -63,6 +64,28 @@ pub(super) const FORGET: &str = r"
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
+";
+
+/// KEYS: counters. ARGV: of each its limit and its length in ms. Answers of each that was looked at whether it counted, how
+/// many it has, and how long it lasts; the first that is full is the last.
+pub(super) const COUNT: &str = r"
+local answer = {}
+for i = 1, #KEYS do
+  local limit, left = tonumber(ARGV[2 * i - 1]), redis.call('PTTL', KEYS[i])
+  local used = 0
+  if left > 0 then used = tonumber(redis.call('GET', KEYS[i])) else left = tonumber(ARGV[2 * i]) end
+  local counted = 0
+  if used < limit then
+    counted = 1
+    if used == 0 then redis.call('SET', KEYS[i], 1, 'PX', left) else redis.call('INCR', KEYS[i]) end
+    used = used + 1
+  end
+  table.insert(answer, counted)
+  table.insert(answer, used)
+  table.insert(answer, left)
+  if counted == 0 then break end
+end
+return answer
 ";
 
 /// KEYS: the set of ids.

@@ -3,12 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use clarion_model::breaker::{Breaker, Change, Limits, Pass};
-use clarion_observability::Telemetry;
-use clarion_observability::log::{self, Fields};
-use clarion_observability::metric::{CircuitMetrics, CircuitTarget};
+pub use clarion_model::breaker::Limits as CircuitLimits;
+use clarion_model::breaker::{Breaker, Change, Pass};
 
-/// A circuit to one store or cache.
+use crate::Telemetry;
+use crate::log::{self, Fields};
+use crate::metric::{CircuitMetrics, CircuitTarget};
+
+/// A circuit to one store, cache or peer.
 pub struct Circuit {
     /// `None` when it is switched off: everything is let through.
     breaker: Option<Mutex<Breaker>>,
@@ -24,11 +26,15 @@ pub struct Admitted(Option<Pass>);
 
 impl Circuit {
     /// A closed circuit, or none at all.
-    pub fn new(enabled: bool, target: CircuitTarget, name: String, telemetry: &Telemetry) -> Self {
-        let breaker = enabled.then(|| Mutex::new(Breaker::new(Limits::default())));
-        let metrics = CircuitMetrics::new(telemetry.meter());
-        metrics.open.with(target).set(0.0);
-        Self { breaker, metrics, target, name }
+    pub fn new(
+        enabled: bool,
+        limits: CircuitLimits,
+        target: CircuitTarget,
+        name: String,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let breaker = enabled.then(|| Mutex::new(Breaker::new(limits)));
+        Self { breaker, metrics: CircuitMetrics::new(telemetry.meter()), target, name }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
@@ -55,12 +61,12 @@ impl Circuit {
         });
         match change.flatten() {
             Some(Change::Opened) => {
-                self.metrics.open.with(self.target).set(1.0);
+                self.metrics.open.with(self.target).increment(1.0);
                 self.metrics.opened.with(self.target).increment(1);
                 log::CIRCUIT_OPENED.emit(Fields::detail(&self.name));
             }
             Some(Change::Closed) => {
-                self.metrics.open.with(self.target).set(0.0);
+                self.metrics.open.with(self.target).decrement(1.0);
                 log::CIRCUIT_CLOSED.emit(Fields::detail(&self.name));
             }
             None => {}
@@ -70,5 +76,14 @@ impl Circuit {
     /// Whether requests are refused.
     pub fn is_open(&self) -> bool {
         self.with(|breaker| breaker.is_open()).unwrap_or(false)
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        // Others of its kind are counted together with it.
+        if self.is_open() {
+            self.metrics.open.with(self.target).decrement(1.0);
+        }
     }
 }
