@@ -94,8 +94,9 @@ pub enum StorageKind {
 pub struct Peers {
     /// All routers.
     pub routers: Vec<Address>,
-    /// The presence server.
-    pub presence: Option<Address>,
+    /// The presence servers: one address or a list of them.
+    #[serde(deserialize_with = "one_or_more")]
+    pub presence: Vec<Address>,
     /// The search service; without it there is no search.
     pub search: Option<Address>,
     /// Whether a service that does not answer is left alone for moments.
@@ -169,7 +170,7 @@ impl Config {
         config.search.listen = listen(SEARCH_PORT);
         config.gateway.rpc = listen(GATEWAY_PORT);
         config.voice.listen = listen(VOICE_PORT);
-        let (routers, presence) = (vec![at(ROUTER_PORT)], Some(at(PRESENCE_PORT)));
+        let (routers, presence) = (vec![at(ROUTER_PORT)], vec![at(PRESENCE_PORT)]);
         config.peers = Peers { routers, presence, ..Peers::default() };
         config
     }
@@ -211,15 +212,13 @@ impl Config {
                     self.storage.scylla.check().map_err(|error| anyhow::anyhow!("storage.scylla.{error}"))?;
                 }
             },
-            Service::Gateway if peers.presence.is_none() => {
-                bail!("peers.presence is not set, expected where the presence server answers, such as http://host:7003")
-            }
-            Service::Gateway | Service::Presence | Service::Voice => {}
+            Service::Gateway => check_presence(&peers.presence)?,
+            Service::Presence | Service::Voice => {}
         }
         if matches!(service, Service::Gateway | Service::Channel) && peers.routers.is_empty() {
             bail!("peers.routers is [], expected where the routers answer, such as [\"http://host:7001\"]");
         }
-        let among = [&peers.presence, &peers.search].into_iter().flatten().chain(&peers.routers);
+        let among = peers.search.iter().chain(&peers.presence).chain(&peers.routers);
         if let Some(pipe) = among.clone().find(|address| matches!(address, Address::InProcess(_))) {
             bail!("peers: {pipe} is inside one process, expected http://host:port");
         }
@@ -241,6 +240,45 @@ impl Config {
             Service::Channel | Service::Search | Service::Voice => Ok(()),
         }
     }
+}
+
+/// Gateways find the servers of a user by the list, in which each must stand once.
+fn check_presence(servers: &[Address]) -> anyhow::Result<()> {
+    if servers.is_empty() {
+        bail!("peers.presence is [], expected where the presence servers answer, such as [\"http://host:7003\"]");
+    }
+    let again = servers.iter().enumerate().find(|(at, server)| servers[..*at].contains(server));
+    if let Some((_, again)) = again {
+        bail!("peers.presence has {again} twice, expected each presence server once");
+    }
+    Ok(())
+}
+
+/// One address, or a list of addresses.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Vec<Address>, D::Error> {
+    struct OneOrMore;
+
+    impl<'de> serde::de::Visitor<'de> for OneOrMore {
+        type Value = Vec<Address>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("http://host:port, or a list of such addresses")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            text.parse().map(|address| vec![address]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(address) = list.next_element()? {
+                all.push(address);
+            }
+            Ok(all)
+        }
+    }
+
+    value.deserialize_any(OneOrMore)
 }
 
 fn env(name: &str) -> Option<String> {
@@ -268,6 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn presence_servers_are_one_address_or_a_list() {
+        let file = std::env::temp_dir().join(format!("clarion-peers-{}.toml", std::process::id()));
+        let read = |presence: &str| {
+            std::fs::write(&file, format!("[peers]\npresence = {presence}\n")).expect("written");
+            let read = Config::read_over(&Config::separate(), Some(&file), &[]);
+            let _ = std::fs::remove_file(&file);
+            read.map(|config| config.peers.presence)
+        };
+        let at = |host: &str| Address::Http(format!("http://{host}:7003"));
+        assert_eq!(read("\"http://a:7003\"").expect("one"), [at("a")]);
+        assert_eq!(read("[\"http://a:7003\", \"http://b:7003\"]").expect("two"), [at("a"), at("b")]);
+        for (wrong, named) in [("\"a:7003\"", "a:7003"), ("[\"a:7003\"]", "a:7003"), ("7003", "http://host:port")] {
+            let said = read(wrong).expect_err("refused").to_string();
+            assert!(said.contains("peers.presence") && said.contains(named), "{said}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_named_with_what_was_expected() {
         let said = |service, change: fn(&mut Config)| {
             let mut config = Config::separate();
@@ -276,7 +332,11 @@ mod tests {
         };
         let all = [
             (said(Service::Channel, |c| c.peers.routers.clear()), "peers.routers"),
-            (said(Service::Gateway, |c| c.peers.presence = None), "peers.presence"),
+            (said(Service::Gateway, |c| c.peers.presence.clear()), "peers.presence"),
+            (
+                said(Service::Gateway, |c| c.peers.presence.extend_from_within(..)),
+                "peers.presence has http://127.0.0.1:7003",
+            ),
             (
                 said(Service::Gateway, |c| c.peers.routers = vec![Address::in_process("router-0")]),
                 "in-process:router-0",

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use clarion_gateway::{Demo, TracePages};
 use clarion_observability::Telemetry;
@@ -127,7 +126,7 @@ impl One {
                 let deps = clarion_gateway::Deps {
                     cache,
                     routers: peers.routers,
-                    presence: peers.presence.context("peers.presence is not set")?,
+                    presence: peers.presence,
                     search: peers.search,
                     demo: Demo::default(),
                     trace_pages: trace_pages.clone(),

@@ -1,4 +1,4 @@
-//! The list: a store, a router, the search service, channel servers, a presence server, voice servers, gateways, in one
+//! The list: a store, a router, the search service, channel servers, presence servers, voice servers, gateways, in one
 //! process.
 //!
 //! The gateways come last, so that they are the first to drain: clients are told to come back while everything behind
@@ -23,7 +23,6 @@ use crate::admin::AdminPort;
 use crate::{Config, StorageKind};
 
 const ROUTER: &str = "router-0";
-const PRESENCE: &str = "presence-0";
 
 /// How often the connections to a store are counted.
 const POOL_PERIOD: Duration = Duration::from_secs(5);
@@ -34,6 +33,8 @@ const POOL_PERIOD: Duration = Duration::from_secs(5);
 pub struct Topology {
     /// Channel servers, which share the slots.
     pub channel_servers: usize,
+    /// Presence servers; of several, two know of each user. Each further one is reached inside the process only.
+    pub presence_servers: usize,
     /// Gateways. The first listens where `gateway.listen` says, each other one a port further.
     pub gateways: usize,
     /// Voice servers. Each further one listens on free ports.
@@ -56,15 +57,15 @@ pub struct Clarion {
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { channel_servers: 1, gateways: 1, voice_servers: 1 }
+        Self { channel_servers: 1, presence_servers: 1, gateways: 1, voice_servers: 1 }
     }
 }
 
 /// Starts everything; returns when all of it is bound.
 pub fn start(config: &Config, observability: clarion_observability::Process) -> anyhow::Result<Clarion> {
     let topology = config.topology;
-    if topology.channel_servers == 0 || topology.gateways == 0 {
-        bail!("topology: there must be at least one channel server and one gateway");
+    if topology.channel_servers == 0 || topology.presence_servers == 0 || topology.gateways == 0 {
+        bail!("topology: there must be at least one channel server, one presence server and one gateway");
     }
     let mut process = Process::new(observability, Duration::from_secs(config.drain_seconds));
     process.circuit_breakers(config.peers.circuit_breaker);
@@ -75,7 +76,10 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
         start_channel_server(&mut process, config, &format!("channel-{n}"), &stores, vec![router.clone()])?;
     }
     let cache = start_cache(&mut process, &config.cache)?;
-    let (presence, _) = start_presence(&mut process, &config.presence, PRESENCE, &cache)?;
+    let presence = (0..topology.presence_servers).map(|n| {
+        Ok(start_presence(&mut process, &nth_presence(&config.presence, n), &format!("presence-{n}"), &cache)?.0)
+    });
+    let presence = presence.collect::<anyhow::Result<Vec<_>>>()?;
     // The gateways of this process are where its voice servers are.
     let region = &config.gateway.voice_region;
     let voice_servers = (0..topology.voice_servers).map(|n| {
@@ -224,6 +228,15 @@ pub(crate) fn start_search(
     })
 }
 
+/// The settings of one of several presence servers of a process: what is set is where the first one listens.
+fn nth_presence(config: &clarion_presence::Config, n: usize) -> clarion_presence::Config {
+    let mut settings = config.clone();
+    if n > 0 {
+        settings.listen = clarion_runtime::Listen::InProcess;
+    }
+    settings
+}
+
 pub(crate) fn start_presence(
     process: &mut Process,
     config: &clarion_presence::Config,
@@ -337,9 +350,10 @@ impl Clarion {
         self.is_new
     }
 
-    /// Starts the presence server anew after [`Process::stop_one`], over the same cache; for tests of what comes back.
-    pub fn restart_presence(&mut self) -> anyhow::Result<()> {
-        start_presence(&mut self.process, &self.presence, PRESENCE, &self.cache).map(drop)
+    /// Starts a presence server anew after [`Process::stop_one`], over the same cache; for tests of what comes back.
+    pub fn restart_presence(&mut self, n: usize) -> anyhow::Result<()> {
+        let settings = nth_presence(&self.presence, n);
+        start_presence(&mut self.process, &settings, &format!("presence-{n}"), &self.cache).map(drop)
     }
 
     /// The services.

@@ -29,6 +29,8 @@ pub struct Shape {
     pub routers: usize,
     /// Channel servers, which share the slots.
     pub channels: usize,
+    /// Presence servers; of several, two know of each user.
+    pub presences: usize,
     /// Gateways.
     pub gateways: usize,
 }
@@ -58,7 +60,7 @@ impl Processes {
             return Ok(None);
         };
         let keyspace = format!("cluster_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let count = shape.routers + shape.channels + shape.gateways + 1;
+        let count = shape.routers + shape.channels + shape.presences + shape.gateways;
         ensure!(count <= MOST, "more services than ports");
         let ports = Program::steady_ports::<{ PORTS * MOST }>()?;
         let mut ports = ports.chunks(PORTS).filter_map(|some| <[u16; PORTS]>::try_from(some).ok());
@@ -66,7 +68,7 @@ impl Processes {
         let kinds = [
             (Service::Router, shape.routers),
             (Service::Channel, shape.channels),
-            (Service::Presence, 1),
+            (Service::Presence, shape.presences),
             (Service::Gateway, shape.gateways),
         ];
         for (service, count) in kinds {
@@ -75,17 +77,18 @@ impl Processes {
                 parts.insert(format!("{}-{n}", service.as_str()), part);
             }
         }
-        let at = |part: &Part| format!("http://127.0.0.1:{}", part.ports[0]);
-        let of = |service| parts.values().filter(move |part: &&Part| part.service == service);
-        let routers: Vec<String> = of(Service::Router).map(|part| format!("{:?}", at(part))).collect();
-        let presence = of(Service::Presence).map(at).next().context("presence")?;
+        let all = |service| {
+            let at = |part: &Part| format!("\"http://127.0.0.1:{}\"", part.ports[0]);
+            let of = parts.values().filter(|part: &&Part| part.service == service);
+            format!("[{}]", of.map(at).collect::<Vec<_>>().join(", "))
+        };
         let mut common: Vec<(String, String)> = vec![
             ("CLARION_STORAGE__KIND".into(), "scylla".into()),
             ("CLARION_STORAGE__SCYLLA__HOSTS".into(), format!("[\"{server}\"]")),
             ("CLARION_STORAGE__SCYLLA__KEYSPACE".into(), keyspace),
             ("CLARION_STORAGE__SCYLLA__REPLICATION_FACTOR".into(), "1".into()),
-            ("CLARION_PEERS__ROUTERS".into(), format!("[{}]", routers.join(", "))),
-            ("CLARION_PEERS__PRESENCE".into(), presence),
+            ("CLARION_PEERS__ROUTERS".into(), all(Service::Router)),
+            ("CLARION_PEERS__PRESENCE".into(), all(Service::Presence)),
             ("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED".into(), "false".into()),
             ("CLARION_GATEWAY__IDENTIFY__ENFORCED".into(), "false".into()),
         ];
@@ -223,12 +226,32 @@ impl Processes {
 
     /// An account's token and a channel that it may write to, made at a router.
     pub async fn make_channel(&self, router: &str) -> anyhow::Result<(String, String)> {
-        let accounts = self.post(router, "users/bulk", json!({ "count": 1, "name": "somebody" })).await?;
-        let account = &accounts["accounts"][0];
-        let guild = json!({ "name": "Team", "channels": ["general"], "members": [account["id"]] });
+        let (mut accounts, channel) = self.make_guild(router, 1).await?;
+        Ok((accounts.pop().context("an account")?.1, channel))
+    }
+
+    /// The ids and tokens of accounts, and a channel of a guild that they are in, made at a router.
+    pub async fn make_guild(&self, router: &str, count: usize) -> anyhow::Result<(Vec<(String, String)>, String)> {
+        let accounts = self.make_accounts(router, count).await?;
+        let members: Vec<&str> = accounts.iter().map(|(id, _)| id.as_str()).collect();
+        let channel = self.found_guild(router, &members).await?;
+        Ok((accounts, channel))
+    }
+
+    /// The ids and tokens of accounts, made at a router.
+    pub async fn make_accounts(&self, router: &str, count: usize) -> anyhow::Result<Vec<(String, String)>> {
+        let made = self.post(router, "users/bulk", json!({ "count": count, "name": "somebody" })).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let accounts = made["accounts"].as_array().context("accounts")?;
+        let accounts = accounts.iter().filter_map(|account| Some((text(&account["id"])?, text(&account["token"])?)));
+        Ok(accounts.collect())
+    }
+
+    /// The channel of a guild, made at a router. The first member owns it.
+    pub async fn found_guild(&self, router: &str, members: &[&str]) -> anyhow::Result<String> {
+        let guild = json!({ "name": "Team", "channels": ["general"], "members": members });
         let guild = self.post(router, "guilds", guild).await?;
-        let channel = guild["channels"][0].as_str().context("a channel")?.to_owned();
-        Ok((account["token"].as_str().context("a token")?.to_owned(), channel))
+        Ok(guild["channels"][0].as_str().context("a channel")?.to_owned())
     }
 
     async fn post(&self, router: &str, path: &str, body: Value) -> anyhow::Result<Value> {

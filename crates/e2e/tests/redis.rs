@@ -41,7 +41,10 @@ async fn until_shown(socket: &mut Socket, user: UserId, status: &str) -> anyhow:
 /// Waits until Redis has what the gateway says.
 async fn kept(server: &RedisServer, within: Duration) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    while !server.say("EXISTS clarion:presence:gateway:gateway-0").is_ok_and(|answer| answer.starts_with(":1")) {
+    while !server
+        .say("EXISTS clarion:presence:gateway:presence-0/gateway-0")
+        .is_ok_and(|answer| answer.starts_with(":1"))
+    {
         anyhow::ensure!(begun.elapsed() < within, "nothing is kept after {:?}", begun.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -57,7 +60,7 @@ async fn a_presence_server_that_begins_anew_knows_from_redis_who_is_there() -> a
     kept(&server, PATIENCE).await?;
     cluster = tokio::task::spawn_blocking(move || {
         cluster.clarion().process().stop_one("presence-0", true)?;
-        cluster.clarion().restart_presence()?;
+        cluster.clarion().restart_presence(0)?;
         anyhow::Ok(cluster)
     })
     .await??;

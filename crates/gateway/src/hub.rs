@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::key::{Key, Slot};
+use clarion_model::rendezvous::Places;
 use clarion_observability::metric::GatewayMetrics;
 use clarion_proto::v1;
 use clarion_proto::v1::follow_request::Request;
@@ -77,8 +78,10 @@ pub(crate) struct Parts {
     pub(crate) shards: Vec<Inbox>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) ended: mpsc::Receiver<Ended>,
-    /// What comes from the presence server.
+    /// What comes from the presence servers.
     pub(crate) heard: mpsc::Receiver<Heard>,
+    /// The presence servers.
+    pub(crate) places: Places,
     /// Slots that have another owner.
     pub(crate) moved: mpsc::Receiver<Vec<Slot>>,
     pub(crate) voice: VoiceHandle,
@@ -154,7 +157,7 @@ impl Hub {
             routing: FuturesUnordered::new(),
             guilds: HashMap::new(),
             users: HashMap::new(),
-            presences: Presences::new(),
+            presences: Presences::new(parts.places),
             adopted: parts.adopted,
             adoptions: Vec::new(),
             turn: 0,

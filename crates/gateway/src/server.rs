@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use clarion_model::rendezvous::Places;
 use clarion_observability::Origin;
 use clarion_observability::log::{self, Fields};
 use clarion_observability::metric::GatewayMetrics;
@@ -44,7 +45,7 @@ use crate::trace_pages::TracePages;
 use crate::{membership, presence, rest, shard, upgrade, voice, web};
 use accept::Peer;
 
-/// What the presence server tells that waits for the hub; its stream waits beyond it.
+/// What the presence servers tell that waits for the hub; their streams wait beyond it.
 const PRESENCES: usize = 1_024;
 /// Changes of the table of slots that wait for the hub; the stream that brings them waits beyond it.
 const MOVES: usize = 64;
@@ -58,8 +59,8 @@ pub struct Deps {
     pub routers: Vec<Address>,
     /// Where searches are answered; without it there are none.
     pub search: Option<Address>,
-    /// Where the presence server answers.
-    pub presence: Address,
+    /// Where the presence servers answer.
+    pub presence: Vec<Address>,
     /// The demo workspace, once there is one; shown to this machine alone.
     pub demo: Demo,
     /// Where traces are shown, unless the settings say so.
@@ -141,8 +142,13 @@ impl Server {
             entry: rest::Entry { public_url: config.public_url.clone(), starts: starts.clone() },
         });
         let (hears, heard) = mpsc::channel(PRESENCES);
-        let attending = presence::attend(host.instance().to_owned(), host.peer(&deps.presence), metrics.clone(), hears);
-        host.spawn("presence", attending);
+        for (server, address) in deps.presence.iter().enumerate() {
+            let (instance, peer, address) = (host.instance().to_owned(), host.peer(address), address.clone());
+            let to = presence::Attendance { instance, server, address, peer, out: hears.clone() };
+            host.spawn("presence", presence::attend(to));
+        }
+        let names: Vec<String> = deps.presence.iter().map(ToString::to_string).collect();
+        let places = Places::new(names.iter().map(String::as_str));
         let (moves, moved) = mpsc::channel(MOVES);
         host.spawn("slots", directory.clone().follow(moves, stop.clone()));
         host.spawn(
@@ -170,6 +176,7 @@ impl Server {
             ledger: shards.ledger.clone(),
             ended: shards.ended,
             heard,
+            places,
             moved,
             voice: voice.clone(),
             life,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::id::{ChannelId, GuildId, UserId};
+use crate::rendezvous::mix;
 
 /// How many slots there are. Fixed for the life of a store.
 pub const SLOTS: u16 = 1_024;
@@ -43,10 +44,7 @@ impl Key {
     /// The slot the key lies in: a multiplicative hash of its id, mixed with its kind, so that neighbours spread.
     pub fn slot(self) -> Slot {
         let (kind, id) = self.parts();
-        let mut x = id ^ (u64::from(kind) << 56);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Slot(((x ^ (x >> 31)) % u64::from(SLOTS)) as u16)
+        Slot((mix(id ^ (u64::from(kind) << 56)) % u64::from(SLOTS)) as u16)
     }
 
     /// A stable number for the kind, and the id. Stores build their row keys from it.

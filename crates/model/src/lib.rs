@@ -12,6 +12,7 @@ pub mod message;
 pub mod ownership;
 pub mod permission;
 pub mod presence;
+pub mod rendezvous;
 pub mod time;
 pub mod token;
 pub mod user;

@@ -85,11 +85,18 @@ impl Actor {
         let every = (self.config.lease() / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked_at = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(command) = commands.recv() => self.command(command),
-                _ = tick.tick() => self.expire(),
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    if now.duration_since(std::mem::replace(&mut looked_at, now)) > self.config.lease() / 2 {
+                        self.board.forgive(now);
+                    }
+                    self.expire(now);
+                }
             }
             self.gauge();
         }
@@ -151,33 +158,37 @@ impl Actor {
                 self.send(stream, Response::Sampled(v1::Sampled { guild_id: sample.guild_id, presences }));
                 self.send(stream, Response::Answered(sample.token));
             }
-            Request::Beat(_) => self.keep(Keep::Renew { gateway }),
+            Request::Beat(_) => {
+                self.send(stream, Response::Beat(true));
+                self.keep(Keep::Renew { gateway });
+            }
         }
     }
 
     fn words(&mut self, gateway: &Arc<str>, at: Instant, words: v1::Words) {
         let parent = TraceContext::parse(&words.traceparent);
         let (mut changes, mut kinds) = (Vec::new(), Vec::new());
+        let spare = words.spare;
         for word in words.words {
-            self.metrics.updates.increment(1);
+            self.metrics.updates.increment(u64::from(!spare));
             let user = UserId(word.user_id);
             let Some(Ok(presence)) = word.presence.map(Presence::try_from).filter(|_| user.0 != 0) else {
                 self.metrics.update_failures.with(UpdateError::Invalid).increment(1);
                 continue;
             };
             let kept = (presence.status != Status::Offline).then(|| encode(&presence));
-            match self.board.say(gateway, user, presence) {
+            match self.board.say(gateway, user, presence, spare) {
                 Err(_) => self.metrics.update_failures.with(UpdateError::Full).increment(1),
                 Ok(said) => {
                     if let Some(kind) = said.kind {
-                        kinds.push(kind);
+                        kinds.extend((!spare).then_some(kind));
                         self.keep(Keep::Word { gateway: gateway.clone(), user, word: kept });
                     }
                     changes.extend(said.change);
                 }
             }
         }
-        let user = changes.first().map(|change| change.user);
+        let user = changes.first().filter(|_| !spare).map(|change| change.user);
         let span = parent.zip(user).map(|(parent, user)| span::presence_update(&parent, user));
         self.count_events(&changes);
         let told = self.tell(&changes);
@@ -267,8 +278,8 @@ impl Actor {
         Some(gone.gateway)
     }
 
-    fn expire(&mut self) {
-        for expired in self.board.expire(Instant::now()) {
+    fn expire(&mut self, now: Instant) {
+        for expired in self.board.expire(now) {
             self.metrics.events.with(PresenceEvent::LeaseExpired).increment(expired.words as u64);
             log::PRESENCE_LEASE_EXPIRED.emit(Fields {
                 message_count: Some(expired.words as u64),
@@ -298,7 +309,8 @@ impl Actor {
     }
 
     fn count_events(&self, changes: &[Change]) {
-        for change in changes {
+        // The other server that knows of the user counts the same change.
+        for change in changes.iter().filter(|change| !change.spare) {
             let event = match change.after.status {
                 status if status == change.before.status => PresenceEvent::Activity,
                 Status::Online => PresenceEvent::Online,

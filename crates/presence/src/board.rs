@@ -38,6 +38,8 @@ struct User {
     /// By gateway, so that what they come to does not depend on who spoke first.
     words: Vec<(Arc<str>, Presence)>,
     shown: Arc<Presence>,
+    /// Another server counts this user.
+    spare: bool,
 }
 
 /// How many users are shown how.
@@ -54,6 +56,8 @@ pub(crate) struct Change {
     pub(crate) user: UserId,
     pub(crate) before: Arc<Presence>,
     pub(crate) after: Arc<Presence>,
+    /// Another server counts it.
+    pub(crate) spare: bool,
 }
 
 /// What a word was, to the gateway that said it.
@@ -111,7 +115,7 @@ impl Board {
         self.gateways.contains_key(gateway)
     }
 
-    /// How many users are shown how.
+    /// How many users are shown how, of those that no other server counts.
     pub(crate) fn shown(&self) -> Shown {
         self.shown
     }
@@ -148,6 +152,11 @@ impl Board {
         }
     }
 
+    /// This server itself has hung: what it has not heard meanwhile is held against nobody.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        self.gateways.values_mut().for_each(|entry| entry.until = now + self.lease);
+    }
+
     /// A gateway attends no more by this stream; its lease begins to run out.
     pub(crate) fn leave(&mut self, now: Instant, gateway: &str, stream: u64) {
         if let Some(entry) = self.gateways.get_mut(gateway).filter(|g| g.stream == Some(stream)) {
@@ -156,7 +165,8 @@ impl Board {
         }
     }
 
-    /// What a gateway said before this server began, of whom is not known whether it is still there.
+    /// What a gateway said before this server began, of whom is not known whether it is still there. Nobody of whom it
+    /// spoke is counted until a gateway says so.
     pub(crate) fn restore(
         &mut self,
         now: Instant,
@@ -165,11 +175,11 @@ impl Board {
     ) -> Vec<Change> {
         let until = now + self.lease;
         self.gateways.entry(gateway.clone()).or_insert_with(|| Gateway::new(until));
-        words.into_iter().filter_map(|(user, word)| self.say(gateway, user, word).ok()?.change).collect()
+        words.into_iter().filter_map(|(user, word)| self.say(gateway, user, word, true).ok()?.change).collect()
     }
 
-    /// A gateway's word about a user; offline takes it back.
-    pub(crate) fn say(&mut self, gateway: &Arc<str>, user: UserId, word: Presence) -> Result<Said, Full> {
+    /// A gateway's word about a user; offline takes it back. `spare`: another server counts the user.
+    pub(crate) fn say(&mut self, gateway: &Arc<str>, user: UserId, word: Presence, spare: bool) -> Result<Said, Full> {
         let nothing = Ok(Said { kind: None, change: None });
         let Some(entry) = self.gateways.get_mut(gateway) else { return nothing };
         let known = entry.users.contains_key(&user);
@@ -184,7 +194,12 @@ impl Board {
             return Err(Full);
         }
         entry.users.insert(user, entry.round);
-        let user_entry = self.users.entry(user).or_insert_with(User::new);
+        let user_entry = self.users.entry(user).or_insert_with(|| User::new(spare));
+        if std::mem::replace(&mut user_entry.spare, spare) != spare
+            && let Some(count) = self.shown.of(user_entry.shown.status)
+        {
+            *count = if spare { *count - 1 } else { *count + 1 };
+        }
         let kind = match user_entry.words.iter_mut().find(|(from, _)| from == gateway) {
             Some((_, before)) if *before == word => return nothing,
             Some((_, before)) => {
@@ -241,9 +256,9 @@ impl Board {
         let change = (*entry.shown != after).then(|| {
             let after = Arc::new(after);
             let before = std::mem::replace(&mut entry.shown, after.clone());
-            Change { user, before, after }
+            Change { user, before, after, spare: entry.spare }
         });
-        if let Some(change) = &change {
+        if let Some(change) = change.as_ref().filter(|change| !change.spare) {
             if let Some(count) = self.shown.of(change.before.status) {
                 *count -= 1;
             }
@@ -265,8 +280,8 @@ impl Gateway {
 }
 
 impl User {
-    fn new() -> Self {
-        Self { words: Vec::new(), shown: Arc::default() }
+    fn new(spare: bool) -> Self {
+        Self { words: Vec::new(), shown: Arc::default(), spare }
     }
 }
 

@@ -49,7 +49,7 @@ impl Presences for Grpc {
             return Err(Status::invalid_argument("not a gateway's name"));
         }
         // Without the cache it says everything again, which it does in any case.
-        let found = keeper::found(&self.cache, &gateway).await.unwrap_or_default();
+        let found = keeper::found(&self.cache, self.host.instance(), &gateway).await.unwrap_or_default();
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let (queue, answers) = mpsc::channel(self.queue.max(1));
         let ended = CancellationToken::new();

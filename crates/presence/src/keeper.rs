@@ -1,4 +1,5 @@
-//! Keeps words in the cache: a hash a gateway, a field a user, which run out with the gateway's lease.
+//! Keeps words in the cache: a hash a gateway, a field a user, which run out with the gateway's lease. Each presence server
+//! has hashes of its own.
 //!
 //! It works behind the actor, which never waits for it. What it could not write, or finds changed by somebody else, it
 //! has the actor say again as a whole.
@@ -43,6 +44,7 @@ pub(crate) enum Keep {
 
 /// The keeper's state.
 pub(crate) struct Keeper {
+    server: Arc<str>,
     cache: Arc<Observed>,
     lease: Duration,
     metrics: PresenceMetrics,
@@ -56,9 +58,13 @@ pub(crate) fn encode(word: &Presence) -> Bytes {
     v1::Presence::from(word).encode_to_vec().into()
 }
 
-/// What the cache has of a gateway's words.
-pub(crate) async fn found(cache: &Observed, gateway: &str) -> Result<Vec<(UserId, Presence)>, CacheError> {
-    let key = CacheKey::new(PREFIX, gateway);
+/// What the cache has of a gateway's words, as a server of this name kept them.
+pub(crate) async fn found(
+    cache: &Observed,
+    server: &str,
+    gateway: &str,
+) -> Result<Vec<(UserId, Presence)>, CacheError> {
+    let key = key(server, gateway);
     let hash = patient(cache.read(&key)).await?;
     let fields = hash.into_iter().flat_map(|hash| hash.fields);
     let words = fields.filter_map(|(user, word)| {
@@ -68,9 +74,11 @@ pub(crate) async fn found(cache: &Observed, gateway: &str) -> Result<Vec<(UserId
     Ok(words.collect())
 }
 
-/// The gateways of which the cache has words.
-pub(crate) async fn gateways(cache: &Observed) -> Result<Vec<String>, CacheError> {
-    patient(cache.list(PREFIX)).await
+/// The gateways of which the cache has words that a server of this name kept.
+pub(crate) async fn gateways(cache: &Observed, server: &str) -> Result<Vec<String>, CacheError> {
+    let all = patient(cache.list(PREFIX)).await?;
+    let own = all.iter().filter_map(|id| id.strip_prefix(server)?.strip_prefix('/'));
+    Ok(own.map(str::to_owned).collect())
 }
 
 async fn patient<T>(call: impl Future<Output = Result<T, CacheError>>) -> Result<T, CacheError> {
@@ -80,12 +88,13 @@ async fn patient<T>(call: impl Future<Output = Result<T, CacheError>>) -> Result
 
 impl Keeper {
     pub(crate) fn new(
+        server: Arc<str>,
         cache: Arc<Observed>,
         lease: Duration,
         metrics: PresenceMetrics,
         actor: mpsc::WeakSender<Command>,
     ) -> Self {
-        Self { cache, lease, metrics, actor, kept: HashMap::new() }
+        Self { server, cache, lease, metrics, actor, kept: HashMap::new() }
     }
 
     /// Works until nobody has anything to be kept any more.
@@ -114,7 +123,7 @@ impl Keeper {
                     Keep::Forget { gateway } => {
                         changes.remove(&gateway);
                         self.kept.remove(&gateway);
-                        let key = key(&gateway);
+                        let key = self.key(&gateway);
                         self.done(&gateway, patient(self.cache.forget(&key)).await);
                     }
                 }
@@ -130,15 +139,19 @@ impl Keeper {
         }
     }
 
+    fn key(&self, gateway: &str) -> CacheKey {
+        key(&self.server, gateway)
+    }
+
     async fn replace(&mut self, gateway: Arc<str>, words: Vec<(UserId, Bytes)>) {
         let fields = words.into_iter().map(|(user, word)| (user.to_string(), word)).collect();
-        let kept = patient(self.cache.replace(&key(&gateway), fields, self.lease)).await;
+        let kept = patient(self.cache.replace(&self.key(&gateway), fields, self.lease)).await;
         self.keep(gateway, kept);
     }
 
     async fn change(&mut self, gateway: Arc<str>, changes: Vec<(String, Option<Bytes>)>) {
         let kept = match self.kept.get(&gateway) {
-            Some(known) => patient(self.cache.change(&key(&gateway), *known, changes, self.lease)).await,
+            Some(known) => patient(self.cache.change(&self.key(&gateway), *known, changes, self.lease)).await,
             None => Err(CacheError::Conflict),
         };
         self.keep(gateway, kept);
@@ -146,7 +159,7 @@ impl Keeper {
 
     async fn renew(&mut self, gateway: Arc<str>) {
         let kept = match self.kept.get(&gateway) {
-            Some(known) => patient(self.cache.renew(&key(&gateway), *known, self.lease)).await.map(|()| *known),
+            Some(known) => patient(self.cache.renew(&self.key(&gateway), *known, self.lease)).await.map(|()| *known),
             None => Err(CacheError::Conflict),
         };
         self.keep(gateway, kept);
@@ -184,6 +197,6 @@ impl Keeper {
     }
 }
 
-fn key(gateway: &str) -> CacheKey {
-    CacheKey::new(PREFIX, gateway)
+fn key(server: &str, gateway: &str) -> CacheKey {
+    CacheKey::new(PREFIX, format!("{server}/{gateway}"))
 }

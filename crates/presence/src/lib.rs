@@ -7,6 +7,7 @@
 //!                                 └──▶ keeper ──▶ cache: a hash a gateway, which runs out with its lease
 //! ```
 //!
+//! Servers know nothing of each other: gateways say what concerns a user to two of them (see the model's `rendezvous`).
 //! A gateway says one word a user, for all the user's sessions there, and one heartbeat for all its words. It is the
 //! gateways that gather changes for a second before clients see them: here nothing waits.
 

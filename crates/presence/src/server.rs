@@ -57,11 +57,12 @@ impl Server {
         let metrics = PresenceMetrics::new(host.telemetry().meter());
         let (actor, commands) = mpsc::channel(COMMANDS);
         let (jobs, waiting) = mpsc::channel(JOBS);
-        let keeper = Keeper::new(cache.clone(), config.lease(), metrics.clone(), actor.downgrade());
+        let server: Arc<str> = host.instance().into();
+        let keeper = Keeper::new(server.clone(), cache.clone(), config.lease(), metrics.clone(), actor.downgrade());
         host.spawn("presence keeper", keeper.run(waiting));
         let queue = config.queue;
         let mut board = Actor::new(config, jobs, metrics);
-        restore(&mut board, &cache).await;
+        restore(&mut board, &cache, &server).await;
         host.spawn("presence", board.run(commands, host.draining()));
         let grpc = Grpc { host: host.clone(), actor, cache, queue, streams: AtomicU64::new(1) };
         host.serve_grpc(listener, Routes::new(PresencesServer::new(grpc))).await
@@ -69,9 +70,9 @@ impl Server {
 }
 
 /// Takes what the cache has. Without it, gateways say everything again.
-async fn restore(board: &mut Actor, cache: &Observed) {
-    for gateway in keeper::gateways(cache).await.unwrap_or_default() {
-        if let Ok(words) = keeper::found(cache, &gateway).await {
+async fn restore(board: &mut Actor, cache: &Observed, server: &str) {
+    for gateway in keeper::gateways(cache, server).await.unwrap_or_default() {
+        if let Ok(words) = keeper::found(cache, server, &gateway).await {
             board.restore(&gateway.into(), words);
         }
     }

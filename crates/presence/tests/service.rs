@@ -99,17 +99,22 @@ impl Gateway {
     async fn word(&self, user_id: u64, status: v1::Status, activities: &[v1::Activity]) {
         let presence = v1::Presence { status: status.into(), activities: activities.to_vec(), devices: None };
         let words = vec![v1::Word { user_id, presence: Some(presence) }];
-        self.say(Request::Words(v1::Words { words, traceparent: String::new() })).await;
+        self.say(Request::Words(v1::Words { words, ..Default::default() })).await;
     }
 
     async fn watch(&self, token: u64, users: impl IntoIterator<Item = u64>) {
         self.say(Request::Watch(v1::Watch { token, user_ids: users.into_iter().collect() })).await;
     }
 
-    /// `None`: the stream has ended.
+    /// `None`: the stream has ended. Answers to beats are passed over.
     async fn next(&mut self) -> Option<Response> {
-        let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await.expect("something comes");
-        answer.ok().flatten().and_then(|answer| answer.response)
+        loop {
+            let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await.expect("something comes");
+            match answer.ok().flatten().and_then(|answer| answer.response) {
+                Some(Response::Beat(_)) => {}
+                other => return other,
+            }
+        }
     }
 
     /// The statuses that are told next.
@@ -172,7 +177,7 @@ async fn a_server_that_begins_anew_finds_words_in_the_cache() {
     bench.until("cache_lookups_total{ result=\"miss\"", 1.0).await;
     let kept = async {
         use clarion_storage::cache::{Cache, CacheKey};
-        let key = CacheKey::new("presence:gateway", "first");
+        let key = CacheKey::new("presence:gateway", "presence-0/first");
         while bench.cache.read(&key).await.ok().flatten().is_none_or(|hash| hash.fields.is_empty()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -246,4 +251,23 @@ async fn a_gateway_that_does_not_read_is_cut_off() {
     bench.until("presence_gateways{", 0.0).await;
     assert_eq!(bench.capture.lines_of("presence.watcher_cut_off").len(), 1);
     bench.until("presence_users_online{ status=\"online\"", 256.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_another_server_counts_is_told_and_not_counted() {
+    let bench = Bench::new(config(), 1 << 20);
+    let mut gateway = bench.attend("gateway").await;
+    gateway.watch(1, [7]).await;
+    assert!(matches!(gateway.next().await, Some(Response::Answered(1))));
+    let word = |spare| {
+        let presence = Some(v1::Presence { status: v1::Status::Idle.into(), ..Default::default() });
+        Request::Words(v1::Words { words: vec![v1::Word { user_id: 7, presence }], spare, ..Default::default() })
+    };
+    gateway.say(word(true)).await;
+    assert_eq!(gateway.told().await, [(7, v1::Status::Idle)]);
+    let counted = |status| bench.metric(&format!("presence_users_online{{ status=\"{status}\""));
+    assert_eq!((counted("idle"), bench.metric("presence_update_total{")), (0.0, 0.0));
+    assert_eq!(bench.metric("presence_events_total{"), 0.0);
+    gateway.say(word(false)).await;
+    bench.until("presence_users_online{ status=\"idle\"", 1.0).await;
 }

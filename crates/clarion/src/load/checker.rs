@@ -130,6 +130,22 @@ impl Checker {
         (segment.last, segment.count, segment.hint) = (id, segment.count + 1, place.at + 1);
     }
 
+    /// A socket was told that of what comes now it may have had some before, because its gateway died. This is the first of
+    /// it in a channel: from here on everything is to come, in order, once more.
+    pub fn again(&mut self, socket: usize, channel: usize, id: u64) {
+        let (list, place) = (&self.channels[channel], socket * self.channels.len() + channel);
+        let Some(segment) = self.open[place].as_mut().filter(|s| s.start < id && id <= s.last) else { return };
+        let at = list.after(id - 1);
+        if list.get(at).is_none_or(|entry| entry.id != id) {
+            return;
+        }
+        let again = list.between(id - 1, segment.last) as u64;
+        let before = at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |entry| entry.id);
+        (segment.last, segment.count, segment.hint) =
+            (before.max(segment.start), segment.count.saturating_sub(again), at);
+        self.verdict.repeated += again;
+    }
+
     /// It is not known whether a message was made, and will not be: nothing can be said of its place.
     pub fn unsettled(&mut self, channel: usize, sender: u32, number: u32) {
         self.verdict.unsettled += 1;

@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
     pub duration: f64,
     /// Where clients connect; of several, separated by commas, each is used by as many sockets and senders, and a send
-    /// whose outcome is unknown is tried again at the next one
+    /// whose outcome is unknown is tried again at the next one, as is a lost connection
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "ws://localhost:8080")]
     pub host: Vec<String>,
     /// Messages a second and socket

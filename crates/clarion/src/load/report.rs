@@ -243,8 +243,14 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "verified      {} messages, {} deliveries to {} sessions, {} in histories; {} passed while a session was gone, {} unsettled",
-            verdict.messages, verdict.deliveries, verdict.sessions, verdict.history, verdict.away, verdict.unsettled
+            "verified      {} messages, {} deliveries to {} sessions, {} in histories; {} passed while a session was gone, {} came again after a death, {} unsettled",
+            verdict.messages,
+            verdict.deliveries,
+            verdict.sessions,
+            verdict.history,
+            verdict.away,
+            verdict.repeated,
+            verdict.unsettled
         )?;
         for (kind, count) in &verdict.faults {
             writeln!(f, "FAULT         {count} × {}", fault(*kind))?;

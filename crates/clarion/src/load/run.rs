@@ -65,6 +65,8 @@ pub(super) struct Run {
     channels: HashMap<u64, usize>,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
+    /// Changes when sockets are to go back to where they were at first.
+    home: watch::Sender<()>,
     /// Cancelled when nothing more is to be begun.
     pub(super) enough: CancellationToken,
 }
@@ -87,6 +89,10 @@ impl Run {
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    pub(super) fn home(&self) -> watch::Receiver<()> {
+        self.home.subscribe()
     }
 
     pub(super) fn channel(&self, id: u64) -> Option<usize> {
@@ -122,6 +128,11 @@ impl Watch {
     /// What is counted so far.
     pub fn tally(&self) -> Tally {
         self.0.state().tally.clone()
+    }
+
+    /// Has all sockets that are not at the host they were at first go on there.
+    pub fn go_home(&self) {
+        self.0.home.send_replace(());
     }
 
     /// Ends the sending before its time. What is under way is settled and reported as ever.
@@ -168,6 +179,7 @@ impl Load {
             requests: Semaphore::new(options.requests()),
             state: Mutex::new(state),
             phase: watch::Sender::new(Phase::Connect),
+            home: watch::Sender::new(()),
             enough: CancellationToken::new(),
             began: Instant::now(),
             options,

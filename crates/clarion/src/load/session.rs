@@ -25,8 +25,8 @@ pub(crate) enum Step<'a> {
     Ready,
     /// A guild with where its channels stand.
     Guild(Vec<(u64, u64)>),
-    /// What was missed has been replayed.
-    Resumed,
+    /// What was missed has been replayed; whether some of it may have come before, because a gateway died.
+    Resumed(bool),
     /// A message: its id, its channel, what it says.
     Message(u64, u64, Cow<'a, str>),
     /// Connect again.
@@ -71,6 +71,12 @@ struct Hello {
 struct Ready<'a> {
     #[serde(borrow)]
     session_id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Resumed {
+    #[serde(default)]
+    replayed: bool,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +175,7 @@ impl Session {
             }
             "RESUMED" => {
                 self.replaying = false;
-                Step::Resumed
+                Step::Resumed(serde_json::from_str(d).is_ok_and(|resumed: Resumed| resumed.replayed))
             }
             "GUILD_CREATE" => {
                 let Ok(Guild { channels }) = serde_json::from_str(d) else { return Step::Nonsense };
@@ -218,8 +224,10 @@ mod tests {
         let Step::Begin(said) = session.hear(HELLO) else { panic!("HELLO begins") };
         assert_eq!(said, r#"{"op":6,"d":{"token":"t","session_id":"abc","seq":9}}"#);
         assert!(session.replaying);
-        assert_eq!(session.hear(r#"{"op":0,"s":10,"t":"RESUMED","d":{}}"#), Step::Resumed);
+        assert_eq!(session.hear(r#"{"op":0,"s":10,"t":"RESUMED","d":{}}"#), Step::Resumed(false));
         assert!(!session.replaying);
+        let again = r#"{"op":0,"s":11,"t":"RESUMED","d":{"replayed":true}}"#;
+        assert_eq!(session.hear(again), Step::Resumed(true));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One socket of a run: connects, keeps a session, and hands on what comes.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ type Stream = WebSocketStream<TcpStream>;
 enum End {
     /// The run is over.
     Stopped,
+    /// The session is to go on where the socket was at first.
+    GoingHome,
     /// Something went wrong; what to do, and the kind of it.
     Broken(After, String),
 }
@@ -44,6 +47,11 @@ struct Socket {
     number: usize,
     session: Session,
     phase: tokio::sync::watch::Receiver<Phase>,
+    home: tokio::sync::watch::Receiver<()>,
+    /// How many hosts further than at first it connects: to the next one after each connection that was lost.
+    away: usize,
+    /// Messages of a replay, until it is known whether some of them came before.
+    replay: Vec<(u64, usize, Stamp)>,
     chance: Chance,
     stalls: bool,
     /// Whether it counts among those that have a session.
@@ -62,6 +70,9 @@ pub(super) async fn keep(run: Arc<Run>, number: usize, due: Instant) {
         number,
         session: Session::new(run.token_of_socket(number).to_owned()),
         phase: run.phase(),
+        home: run.home(),
+        away: 0,
+        replay: Vec::new(),
         chance: Chance::new(run.options.seed, number as u64),
         stalls: run.options.stalls(number),
         run,
@@ -73,8 +84,18 @@ pub(super) async fn keep(run: Arc<Run>, number: usize, due: Instant) {
     while !matches!(*socket.phase.borrow(), Phase::Stop) {
         let end = socket.connection().await;
         socket.set_live(false);
-        let End::Broken(after, kind) = end else { return };
+        // What came of a replay that was cut short may have come before.
+        socket.take_replay(true);
+        let (after, kind) = match end {
+            End::Broken(after, kind) => (after, kind),
+            End::GoingHome => {
+                (socket.away, socket.tries) = (0, 0);
+                continue;
+            }
+            End::Stopped => return,
+        };
         socket.broken(after, kind);
+        socket.away += 1;
         if after == After::Stop {
             return;
         }
@@ -113,6 +134,7 @@ impl Socket {
                 message = stream.next() => self.take(&mut stream, message).await,
                 changed = self.phase.changed() => self.change(&mut stream, changed.is_ok()).await,
                 () = &mut self.heartbeat => self.beat(&mut stream).await,
+                _ = self.home.changed(), if self.live => self.is_away().then_some(End::GoingHome),
                 () = &mut self.anew => {
                     self.anew.as_mut().reset(Instant::now() + FAR);
                     let opening = self.session.opening();
@@ -126,7 +148,7 @@ impl Socket {
     }
 
     async fn open(&self) -> anyhow::Result<Stream> {
-        let target = self.run.target(self.number);
+        let target = self.run.target(self.number + self.away);
         let socket = if target.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         if self.stalls {
             socket.set_recv_buffer_size(STALLED_BUFFER)?;
@@ -136,6 +158,10 @@ impl Socket {
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(0);
         let opened = tokio_tungstenite::client_async_with_config(&target.socket, stream, Some(config)).await;
         Ok(opened.context("no socket")?.0)
+    }
+
+    fn is_away(&self) -> bool {
+        !std::ptr::eq(self.run.target(self.number), self.run.target(self.number + self.away))
     }
 
     async fn take(&mut self, stream: &mut Stream, message: Option<Result<Message, impl Sized>>) -> Option<End> {
@@ -168,10 +194,14 @@ impl Socket {
                 self.run.state().checker.end(self.number);
                 self.begun(false);
             }
-            Step::Resumed => self.begun(true),
+            Step::Resumed(again) => {
+                self.take_replay(again);
+                self.begun(true);
+            }
             Step::Guild(channels) => self.run.stands(self.number, &channels),
             Step::Reconnect => return Some(End::Broken(After::Resume, "asked to reconnect".to_owned())),
             Step::Anew(least, most) => {
+                self.take_replay(true);
                 let mut state = self.run.state();
                 state.tally.invalidated += 1;
                 if !self.session.is_resumable() {
@@ -189,7 +219,7 @@ impl Socket {
         None
     }
 
-    fn message(&self, id: u64, channel: u64, content: &str, bytes: u64) {
+    fn message(&mut self, id: u64, channel: u64, content: &str, bytes: u64) {
         let now = self.run.began.elapsed();
         let ours = Stamp::read(content).filter(|stamp| stamp.run == self.run.id);
         let (Some(stamp), Some(channel)) = (ours, self.run.channel(channel)) else { return };
@@ -200,10 +230,24 @@ impl Socket {
         state.tally.bytes += bytes;
         if self.session.replaying {
             state.tally.replayed += 1;
+            self.replay.push((id, channel, stamp));
+            return;
         } else if !self.stalls {
             state.moment.delivery.record(now.saturating_sub(Duration::from_micros(stamp.due_us)));
         }
         state.checker.delivered(self.number, channel, id, stamp.sender, stamp.number);
+    }
+
+    /// Has the messages of a replay judged; `again`: some of them may have come before.
+    fn take_replay(&mut self, again: bool) {
+        let mut state = self.run.state();
+        let mut seen = BTreeSet::new();
+        for (id, channel, stamp) in self.replay.drain(..) {
+            if again && seen.insert(channel) {
+                state.checker.again(self.number, channel, id);
+            }
+            state.checker.delivered(self.number, channel, id, stamp.sender, stamp.number);
+        }
     }
 
     fn begun(&mut self, resumed: bool) {

@@ -48,7 +48,9 @@ async fn enter(socket: &mut Socket, cluster: &Cluster) -> anyhow::Result<Value> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_enters_and_everybody_hears_of_it() -> anyhow::Result<()> {
-    let mut cluster = Cluster::with(Topology { channel_servers: 2, gateways: 2, voice_servers: 0 }, |_| {}).await?;
+    let mut cluster =
+        Cluster::with(Topology { channel_servers: 2, gateways: 2, voice_servers: 0, ..Topology::default() }, |_| {})
+            .await?;
     let voice = FakeVoice::start(&mut cluster, "voice-0", "here").await?;
     let (ada, bot) = (cluster.demo().users[0].clone(), cluster.bot().clone());
     let mut hers = cluster.session(&ada, 0, INTENTS).await?;
@@ -127,7 +129,9 @@ async fn one_trace_leads_from_the_wish_to_the_voice_server() -> anyhow::Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_is_in_no_channel_any_more() -> anyhow::Result<()> {
-    let mut cluster = Cluster::with(Topology { channel_servers: 1, gateways: 2, voice_servers: 0 }, |_| {}).await?;
+    let mut cluster =
+        Cluster::with(Topology { channel_servers: 1, gateways: 2, voice_servers: 0, ..Topology::default() }, |_| {})
+            .await?;
     let voice = FakeVoice::start(&mut cluster, "voice-0", "").await?;
     let (ada, bot) = (cluster.demo().users[0].clone(), cluster.bot().clone());
     let mut other = cluster.session(&bot, 1, INTENTS).await?;
@@ -216,7 +220,9 @@ async fn who_is_heard_is_told_to_people_in_the_room() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_owner_is_told_again_who_is_there() -> anyhow::Result<()> {
-    let mut cluster = Cluster::with(Topology { channel_servers: 2, gateways: 2, voice_servers: 0 }, |_| {}).await?;
+    let mut cluster =
+        Cluster::with(Topology { channel_servers: 2, gateways: 2, voice_servers: 0, ..Topology::default() }, |_| {})
+            .await?;
     let voice = FakeVoice::start(&mut cluster, "voice-0", "").await?;
     let (ada, bot) = (cluster.demo().users[0].clone(), cluster.bot().clone());
     let mut hers = cluster.session(&ada, 0, INTENTS).await?;

@@ -1,38 +1,38 @@
-//! The hub and the presence server: what is said there of users with sessions here, whom it is asked to tell of, and what
-//! clients then see.
+//! The hub and the presence servers: what is said there of users with sessions here, whom they are asked to tell of, and
+//! what clients then see.
 //!
 //! The gateway watches users, because it has the members of the guilds that its sessions are in: all members of a small
 //! guild, in a large one those whom sessions asked for. What changes is told to clients once a second at most, for all
 //! guilds at once, encoded once a guild and user; a first change after a quiet second at once.
 
-use std::collections::{BTreeMap, VecDeque};
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_model::id::{GuildId, UserId};
 use clarion_model::limits::{PRESENCE_LISTED, PRESENCE_SUBSCRIPTIONS};
 use clarion_model::presence::Presence;
+use clarion_model::rendezvous::Places;
 use clarion_proto::v1;
 use clarion_proto::v1::attend_request::Request;
 use clarion_proto::v1::attend_response::Response;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::guild::Outgoing;
 use super::subscriptions::Subscriptions;
 use super::watched::{Watch, Watched};
 use super::{Hub, Seat};
 use crate::conversation::MembersRequest;
-use crate::presence::Heard;
+use crate::presence::{Heard, What};
 use crate::shard::{Command, Delivery, Variant};
+use servers::{Question, Servers};
 
 /// How often a client is told of presences at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Most users watched. Others look offline.
 const WATCHED: usize = 500_000;
-/// Users in one message.
-const BATCH: usize = 4_096;
-/// Words in one message.
-const WORDS: usize = 256;
 /// Members among whom those who are there are looked for, in a large guild, at a time.
 const SAMPLED: usize = 16_384;
 /// For how long it is taken as known who is there in a large guild.
@@ -40,19 +40,14 @@ const SAMPLE_TTL: Duration = Duration::from_secs(10);
 /// How long a client waits for what the presence server is asked for its sake.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the hub has to do with the presence server.
+/// What the hub has to do with the presence servers.
 pub(super) struct Presences {
-    /// The stream, when there is one.
-    requests: Option<mpsc::Sender<v1::AttendRequest>>,
+    servers: Servers,
     pub(super) watched: Watched,
     pub(super) subscriptions: Subscriptions,
-    /// Questions asked; the last one's number.
-    asked: u64,
     /// Who waits for an answer, in the order of the questions.
-    waiting: VecDeque<(u64, Instant, Waiting)>,
+    waiting: VecDeque<(Question, Instant, Waiting)>,
     told_at: Option<Instant>,
-    /// From then on, whoever was not told of since the stream began is not there.
-    all_told_at: Option<Instant>,
 }
 
 /// What waits for an answer.
@@ -64,15 +59,13 @@ enum Waiting {
 }
 
 impl Presences {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(places: Places) -> Self {
         Self {
-            requests: None,
+            servers: Servers::new(places),
             watched: Watched::new(WATCHED),
             subscriptions: Subscriptions::new(PRESENCE_SUBSCRIPTIONS),
-            asked: 0,
             waiting: VecDeque::new(),
             told_at: None,
-            all_told_at: None,
         }
     }
 
@@ -80,75 +73,93 @@ impl Presences {
     pub(super) fn due(&self) -> Option<Instant> {
         let told = self.watched.has_changed().then(|| self.told_at.map_or_else(Instant::now, |at| at + TELL_EVERY));
         told.into_iter()
-            .chain(self.all_told_at)
+            .chain(self.servers.due())
             .chain(self.waiting.front().map(|(_, since, _)| *since + PATIENCE))
             .min()
     }
 
-    /// Says or asks something. `false`: there is no stream, or it takes no more and is given up.
-    fn send(&mut self, request: Request) -> bool {
-        let Some(requests) = &self.requests else { return false };
-        let sent = requests.try_send(v1::AttendRequest { request: Some(request) }).is_ok();
-        if !sent {
-            // Without its sender the stream ends, and everything is said again over the next one.
-            self.requests = None;
-        }
-        sent
+    /// Has users told of by the servers that are to tell of them, as far as these are attended.
+    fn watch(&mut self, users: Vec<UserId>) -> Question {
+        let placed: Vec<_> = users.into_iter().filter_map(|user| Some((user, self.servers.best(user)?))).collect();
+        placed.iter().for_each(|(user, server)| self.watched.place(*user, Some(*server)));
+        self.servers.watch(placed)
     }
 
-    /// Asks to be told of users. Answers the number of the question, if anybody is there to answer.
-    fn watch(&mut self, users: Vec<UserId>) -> Option<u64> {
-        let mut asked = None;
-        for users in users.chunks(BATCH) {
-            self.asked += 1;
-            let user_ids = users.iter().map(|user| user.0).collect();
-            let sent = self.send(Request::Watch(v1::Watch { token: self.asked, user_ids }));
-            asked = sent.then_some(self.asked);
+    /// Servers have come or gone: whoever is to be told of by another one now is watched there. What is known of them
+    /// stays known until that one has had the time to tell.
+    fn rehome(&mut self, now: Instant) {
+        let (mut leave, mut come) = (Vec::new(), Vec::new());
+        let moves = self.watched.all().filter_map(|(user, at)| {
+            let best = self.servers.best(user);
+            (best != at).then_some((user, at, best))
+        });
+        for (user, at, best) in moves.collect::<Vec<_>>() {
+            self.watched.place(user, best);
+            leave.extend(at.map(|server| (user, server)));
+            come.extend(best.map(|server| (user, server)));
         }
-        asked
+        self.servers.unwatch(leave);
+        for server in come.iter().map(|(_, server)| *server).collect::<BTreeSet<_>>() {
+            self.servers.asked_of(server, now);
+        }
+        self.servers.watch(come);
     }
 }
 
 impl Hub {
-    /// Takes what came from the presence server.
+    /// Takes what came from a presence server.
     pub(super) async fn presence_heard(&mut self, heard: Heard) {
-        match heard {
-            Heard::Attended { requests, lease } => {
-                self.presences.requests = Some(requests);
-                self.presences.watched.begin();
+        let server = heard.server;
+        match heard.what {
+            What::Attended { requests, lease } => {
+                let now = Instant::now();
                 // Another gateway may be attending again just now: until it had the time, nothing is held against it.
-                self.presences.all_told_at = Some(Instant::now() + lease);
-                self.say_everything();
+                self.presences.servers.attend(server, requests, lease, now);
+                self.say_again(server);
+                self.presences.servers.send(server, Request::AllSaid(true));
+                self.presences.rehome(now);
+                self.count_attended();
             }
-            Heard::Lost => {
-                self.presences.requests = None;
-                self.presences.all_told_at = None;
-                self.answered(u64::MAX).await;
+            What::Lost => {
+                if self.presences.servers.lose(server) {
+                    if self.presences.servers.are_several() {
+                        self.say_again(server);
+                    }
+                    self.presences.rehome(Instant::now());
+                    self.release().await;
+                }
+                self.count_attended();
             }
-            Heard::Told(Response::Changes(changes)) => {
+            What::Told(Response::Changes(changes)) => {
                 for (user, presence) in readable(changes.changes) {
-                    self.presences.watched.tell(user, presence);
+                    self.presences.watched.tell(server, user, presence);
                 }
             }
-            Heard::Told(Response::Sampled(sampled)) => {
+            What::Told(Response::Sampled(sampled)) => {
                 if let Some(guild) = self.guilds.get_mut(&GuildId(sampled.guild_id)) {
-                    guild.listed = readable(sampled.presences).map(|(user, p)| (user, Arc::new(p))).collect();
+                    // The others told of theirs.
+                    guild.listed.retain(|user, _| self.presences.servers.best(*user) != Some(server));
+                    guild.listed.extend(readable(sampled.presences).map(|(user, p)| (user, Arc::new(p))));
                 }
             }
-            Heard::Told(Response::Answered(token)) => self.answered(token).await,
-            Heard::Told(Response::Welcome(_)) => {}
+            What::Told(Response::Answered(token)) => {
+                self.presences.servers.answered(server, token);
+                self.release().await;
+            }
+            What::Told(Response::Welcome(_) | Response::Beat(_)) => {}
         }
     }
 
-    fn say_everything(&mut self) {
-        let here: Vec<UserId> = self.users.iter().filter(|(_, u)| !u.sessions.is_empty()).map(|(id, _)| *id).collect();
-        for users in here.chunks(WORDS) {
-            let words = users.iter().map(|user| word(*user, &self.word_of(*user))).collect();
-            self.presences.send(Request::Words(v1::Words { words, traceparent: String::new() }));
-        }
-        self.presences.send(Request::AllSaid(true));
-        let watched: Vec<UserId> = self.presences.watched.all().collect();
-        self.presences.watch(watched);
+    fn count_attended(&self) {
+        self.metrics.presence_attended.set(self.presences.servers.attended() as f64);
+    }
+
+    /// Says what there is to say of users of a server, to all their servers: which of them counts a user may have changed.
+    fn say_again(&mut self, server: usize) {
+        let here = self.users.iter().filter(|(_, u)| !u.sessions.is_empty()).map(|(id, _)| *id);
+        let here: Vec<UserId> = here.filter(|user| self.presences.servers.of(*user).any(|of| of == server)).collect();
+        let words: Vec<_> = here.into_iter().map(|user| (user, self.word_of(user))).collect();
+        self.presences.servers.say(words, "");
     }
 
     /// What a user's sessions here come to.
@@ -161,14 +172,14 @@ impl Hub {
     pub(super) fn say_word(&mut self, user: UserId, before: &Presence, traceparent: String) {
         let now = self.word_of(user);
         if now != *before {
-            self.presences.send(Request::Words(v1::Words { words: vec![word(user, &now)], traceparent }));
+            self.presences.servers.say([(user, now)], &traceparent);
         }
     }
 
-    /// Watches whom a guild's sessions are to hear of, and nobody else. Answers the number of the question, if one had to
-    /// be asked.
-    pub(super) fn rewatch(&mut self, guild: GuildId) -> Option<u64> {
-        let (more, fewer) = self.guilds.get_mut(&guild)?.rewatch();
+    /// Watches whom a guild's sessions are to hear of, and nobody else. Answers what had to be asked for it.
+    pub(super) fn rewatch(&mut self, guild: GuildId) -> Question {
+        let Some(entry) = self.guilds.get_mut(&guild) else { return Question::default() };
+        let (more, fewer) = entry.rewatch();
         self.unwatch(guild, fewer);
         let mut unknown = Vec::new();
         for user in more {
@@ -184,37 +195,29 @@ impl Hub {
     /// A guild's sessions are to hear of users no more.
     pub(super) fn unwatch(&mut self, guild: GuildId, users: impl IntoIterator<Item = UserId>) {
         let watched = &mut self.presences.watched;
-        let last: Vec<u64> =
-            users.into_iter().filter(|user| watched.unwatch(guild, *user)).map(|user| user.0).collect();
-        for user_ids in last.chunks(BATCH) {
-            self.presences.send(Request::Unwatch(v1::Unwatch { user_ids: user_ids.to_vec() }));
-        }
+        let last = users.into_iter().filter_map(|user| Some((user, watched.unwatch(guild, user)?)));
+        self.presences.servers.unwatch(last.collect::<Vec<_>>());
     }
 
     /// A guild's state has come for the first time. `true`: its sessions wait until it is known who is there.
     pub(super) fn begin_presences(&mut self, id: GuildId) -> bool {
-        let asked = self.rewatch(id);
-        let asked = self.sample(id).or(asked);
-        let (Some(asked), Some(guild)) = (asked, self.guilds.get_mut(&id)) else { return false };
+        let asked = self.rewatch(id).and(self.sample(id));
+        let Some(guild) = self.guilds.get_mut(&id).filter(|_| !asked.is_empty()) else { return false };
         guild.is_held = true;
         self.presences.waiting.push_back((asked, Instant::now(), Waiting::Guild(id)));
         true
     }
 
     /// Asks who is there in a large guild, if that has not been asked lately.
-    pub(super) fn sample(&mut self, id: GuildId) -> Option<u64> {
+    pub(super) fn sample(&mut self, id: GuildId) -> Question {
         let now = Instant::now();
-        let guild = self.guilds.get_mut(&id)?;
+        let Some(guild) = self.guilds.get_mut(&id) else { return Question::default() };
         let is_known = guild.sampled_at.is_some_and(|at| now.saturating_duration_since(at) < SAMPLE_TTL);
-        if is_known || !guild.is_large() || self.presences.requests.is_none() {
-            return None;
+        if is_known || !guild.is_large() || self.presences.servers.attended() == 0 {
+            return Question::default();
         }
         guild.sampled_at = Some(now);
-        let user_ids = guild.next_sample(SAMPLED).iter().map(|user| user.0).collect();
-        self.presences.asked += 1;
-        let token = self.presences.asked;
-        let sample = v1::Sample { token, guild_id: id.0, limit: PRESENCE_LISTED as u32, user_ids };
-        self.presences.send(Request::Sample(sample)).then_some(token)
+        self.presences.servers.sample(id.0, &guild.next_sample(SAMPLED), PRESENCE_LISTED)
     }
 
     /// A session asks to hear of members of a large guild. `false`: all is known that it asks for.
@@ -241,22 +244,26 @@ impl Hub {
             }
         }
         touched.dedup();
-        let asked = touched.into_iter().rev().map(|guild| self.rewatch(guild)).last().flatten();
+        let asked = touched.into_iter().rev().fold(Question::default(), |asked, guild| asked.and(self.rewatch(guild)));
         // Who is known is in the answer; it is no news to the only one who hears of it.
         let fresh: Vec<UserId> = match self.guilds.get(&id) {
             Some(guild) => users.iter().copied().filter(|user| guild.only_subscriber(seat, *user)).collect(),
             None => Vec::new(),
         };
         self.presences.watched.settle(id, fresh.iter().copied());
-        let (Some(asked), Some(reply)) = (asked, reply.take()) else { return false };
+        let Some(reply) = reply.take_if(|_| !asked.is_empty()) else { return false };
         let waiting = Waiting::Members(seat, Box::new(request.clone()), reply, fresh);
         self.presences.waiting.push_back((asked, Instant::now(), waiting));
         true
     }
 
-    /// The presence server has answered all questions up to one.
-    async fn answered(&mut self, token: u64) {
-        while self.presences.waiting.front().is_some_and(|(asked, _, _)| *asked <= token) {
+    /// Lets those go on whose questions have been answered, or are not going to be.
+    async fn release(&mut self) {
+        let now = Instant::now();
+        while let Some((asked, since, _)) = self.presences.waiting.front() {
+            if !self.presences.servers.is_answered(asked) && *since + PATIENCE > now {
+                return;
+            }
             let Some((_, _, waiting)) = self.presences.waiting.pop_front() else { return };
             match waiting {
                 Waiting::Guild(id) => {
@@ -279,14 +286,14 @@ impl Hub {
 
     /// Does what is due: tells clients what has changed, and lets nobody wait for too long.
     pub(super) async fn presences_due(&mut self, now: Instant) {
-        if self.presences.all_told_at.is_some_and(|at| at <= now) {
-            self.presences.all_told_at = None;
-            self.presences.watched.forget_untold();
+        for (server, is_first) in self.presences.servers.take_due(now) {
+            self.presences.watched.forget_untold(server);
+            if is_first && self.presences.servers.are_several() {
+                self.say_again(server);
+                self.presences.rehome(now);
+            }
         }
-        let late = self.presences.waiting.iter().take_while(|(_, since, _)| *since + PATIENCE <= now).last();
-        if let Some(token) = late.map(|(token, _, _)| *token) {
-            self.answered(token).await;
-        }
+        self.release().await;
         if self.presences.told_at.is_none_or(|at| at + TELL_EVERY <= now) && self.presences.watched.has_changed() {
             self.presences.told_at = Some(now);
             self.tell_changed().await;
@@ -315,10 +322,6 @@ impl Hub {
             self.tell(shard, Command::DeliverAll(deliveries)).await;
         }
     }
-}
-
-fn word(user: UserId, presence: &Presence) -> v1::Word {
-    v1::Word { user_id: user.0, presence: Some(presence.into()) }
 }
 
 /// What can be read; a peer that is too new may say more.

@@ -19,22 +19,22 @@ pub(super) struct Watched {
     users: HashMap<UserId, Entry>,
     /// Who looks different from what clients in a guild were told, and what that was.
     changed: BTreeMap<(GuildId, UserId), Seen>,
-    /// How often the presence server was attended.
-    round: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     seen: Seen,
-    /// In which round it was last told.
-    round: u64,
+    /// The presence server that is to tell of the user, if one is.
+    at: Option<usize>,
+    /// Whether it has, since it was asked.
+    is_told: bool,
     guilds: Vec<GuildId>,
 }
 
 /// What it takes to watch a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watch {
-    /// The presence server has to be asked.
+    /// A presence server has to be asked.
     Ask,
     /// Nothing: it is watched already.
     Known,
@@ -45,7 +45,7 @@ pub(super) enum Watch {
 impl Watched {
     /// Nobody; at most so many.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, users: HashMap::new(), changed: BTreeMap::new(), round: 0 }
+        Self { limit, users: HashMap::new(), changed: BTreeMap::new() }
     }
 
     /// What is known of a user.
@@ -53,9 +53,16 @@ impl Watched {
         self.users.get(&user)?.seen.as_ref()
     }
 
-    /// Everybody watched.
-    pub(super) fn all(&self) -> impl Iterator<Item = UserId> {
-        self.users.keys().copied()
+    /// Everybody watched, and the server that is to tell of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = (UserId, Option<usize>)> {
+        self.users.iter().map(|(user, entry)| (*user, entry.at))
+    }
+
+    /// This server is to tell of a user from now on, and no other; `None`: there is none, and what is known stays.
+    pub(super) fn place(&mut self, user: UserId, at: Option<usize>) {
+        if let Some(entry) = self.users.get_mut(&user) {
+            (entry.at, entry.is_told) = (at, false);
+        }
     }
 
     /// A guild's clients are to hear of a user.
@@ -72,26 +79,23 @@ impl Watched {
         if self.users.len() >= self.limit {
             return Watch::Refused;
         }
-        self.users.insert(user, Entry { seen: None, round: self.round, guilds: vec![guild] });
+        self.users.insert(user, Entry { seen: None, at: None, is_told: false, guilds: vec![guild] });
         Watch::Ask
     }
 
-    /// A guild's clients are to hear of a user no more. `true`: nobody else's are to.
-    pub(super) fn unwatch(&mut self, guild: GuildId, user: UserId) -> bool {
-        let Some(entry) = self.users.get_mut(&user) else { return false };
+    /// A guild's clients are to hear of a user no more. If nobody else's are to, answers the server that need not tell of
+    /// the user any more.
+    pub(super) fn unwatch(&mut self, guild: GuildId, user: UserId) -> Option<usize> {
+        let entry = self.users.get_mut(&user)?;
         entry.guilds.retain(|id| *id != guild);
         self.changed.remove(&(guild, user));
-        let is_last = entry.guilds.is_empty();
-        if is_last {
-            self.users.remove(&user);
-        }
-        is_last
+        if entry.guilds.is_empty() { self.users.remove(&user)?.at } else { None }
     }
 
-    /// The presence server tells of a user.
-    pub(super) fn tell(&mut self, user: UserId, presence: Presence) {
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        entry.round = self.round;
+    /// A presence server tells of a user. One that is not to do so any more may say what is no longer true.
+    pub(super) fn tell(&mut self, server: usize, user: UserId, presence: Presence) {
+        let Some(entry) = self.users.get_mut(&user).filter(|entry| entry.at == Some(server)) else { return };
+        entry.is_told = true;
         let seen = (presence.status != Status::Offline).then(|| Arc::new(presence));
         if seen == entry.seen {
             return;
@@ -102,16 +106,12 @@ impl Watched {
         }
     }
 
-    /// The presence server is attended anew, and tells everything again.
-    pub(super) fn begin(&mut self) {
-        self.round += 1;
-    }
-
-    /// Whoever was not told of since the presence server was attended is not there.
-    pub(super) fn forget_untold(&mut self) {
-        let untold = self.users.iter().filter(|(_, entry)| entry.seen.is_some() && entry.round != self.round);
-        let untold: Vec<UserId> = untold.map(|(user, _)| *user).collect();
-        untold.into_iter().for_each(|user| self.tell(user, Presence::default()));
+    /// A server has had the time to tell: whom it has not told of is not there.
+    pub(super) fn forget_untold(&mut self, server: usize) {
+        let is_untold = |entry: &Entry| entry.at == Some(server) && entry.seen.is_some() && !entry.is_told;
+        let untold: Vec<UserId> =
+            self.users.iter().filter(|(_, entry)| is_untold(entry)).map(|(user, _)| *user).collect();
+        untold.into_iter().for_each(|user| self.tell(server, user, Presence::default()));
     }
 
     /// Whether there is something to tell clients.
@@ -162,7 +162,8 @@ mod tests {
                 match what {
                     0 => {
                         if watched.watch(guild, user) == Watch::Ask {
-                            watched.tell(user, presence(*truth.get(&user).unwrap_or(&Status::Offline)));
+                            watched.place(user, Some(0));
+                            watched.tell(0, user, presence(*truth.get(&user).unwrap_or(&Status::Offline)));
                         }
                         believed.entry((guild, user)).or_insert(Status::Offline);
                     }
@@ -173,7 +174,7 @@ mod tests {
                     2..=4 => {
                         let status = [Status::Online, Status::Dnd, Status::Offline][status];
                         truth.insert(user, status);
-                        watched.tell(user, presence(status));
+                        watched.tell(0, user, presence(status));
                     }
                     _ => {
                         for (guild, user, seen) in watched.take_changed() {
@@ -195,24 +196,49 @@ mod tests {
         let mut watched = Watched::new(10);
         for n in 1..=2 {
             watched.watch(GUILDS[0], UserId(n));
-            watched.tell(UserId(n), presence(Status::Online));
+            watched.place(UserId(n), Some(0));
+            watched.tell(0, UserId(n), presence(Status::Online));
         }
         watched.take_changed();
-        watched.begin();
-        watched.tell(UserId(1), presence(Status::Online));
+        for n in 1..=2 {
+            watched.place(UserId(n), None);
+            watched.place(UserId(n), Some(0));
+        }
+        watched.tell(0, UserId(1), presence(Status::Online));
         assert!(!watched.has_changed(), "what was known is no news, and what is unknown stays as it was");
-        watched.forget_untold();
+        watched.forget_untold(1);
+        assert!(!watched.has_changed(), "another server was not to tell of anybody");
+        watched.forget_untold(0);
         assert_eq!(watched.take_changed(), [(GUILDS[0], UserId(2), None)]);
+    }
+
+    #[test]
+    fn a_server_that_is_not_to_tell_any_more_is_not_heard() {
+        let mut watched = Watched::new(10);
+        watched.watch(GUILDS[0], UserId(1));
+        watched.place(UserId(1), Some(0));
+        watched.tell(0, UserId(1), presence(Status::Online));
+        watched.take_changed();
+        watched.place(UserId(1), Some(1));
+        watched.tell(1, UserId(1), presence(Status::Dnd));
+        watched.tell(0, UserId(1), presence(Status::Offline));
+        let told = watched.take_changed();
+        assert_eq!(
+            told.iter().map(|(_, _, seen)| seen.as_ref().map(|p| p.status)).collect::<Vec<_>>(),
+            [Some(Status::Dnd)]
+        );
+        assert_eq!(watched.unwatch(GUILDS[0], UserId(1)), Some(1));
     }
 
     #[test]
     fn there_is_a_bound() {
         let mut watched = Watched::new(1);
         assert_eq!(watched.watch(GUILDS[0], UserId(1)), Watch::Ask);
+        watched.place(UserId(1), Some(3));
         assert_eq!(watched.watch(GUILDS[1], UserId(1)), Watch::Known);
         assert_eq!(watched.watch(GUILDS[0], UserId(2)), Watch::Refused);
-        assert!(!watched.unwatch(GUILDS[0], UserId(1)));
-        assert!(watched.unwatch(GUILDS[1], UserId(1)));
+        assert_eq!(watched.unwatch(GUILDS[0], UserId(1)), None);
+        assert_eq!(watched.unwatch(GUILDS[1], UserId(1)), Some(3));
         assert_eq!(watched.watch(GUILDS[0], UserId(2)), Watch::Ask);
     }
 }

@@ -418,7 +418,8 @@ impl Presences for World {
                         say(&to, Attended::Answered(watch.token));
                     }
                     Attends::Sample(sample) => say(&to, Attended::Answered(sample.token)),
-                    Attends::Hello(_) | Attends::AllSaid(_) | Attends::Unwatch(_) | Attends::Beat(_) => {}
+                    Attends::Beat(_) => say(&to, Attended::Beat(true)),
+                    Attends::Hello(_) | Attends::AllSaid(_) | Attends::Unwatch(_) => {}
                 }
             }
         });

@@ -54,7 +54,8 @@ impl Scene {
             let cache = std::sync::Arc::new(clarion_storage::cache::MemoryCache::new(
                 &clarion_storage::cache::Config::default(),
             ));
-            let deps = Deps { cache, presence: router.clone(), routers: vec![router], search: None, demo, trace_pages };
+            let deps =
+                Deps { cache, presence: vec![router.clone()], routers: vec![router], search: None, demo, trace_pages };
             let server = Server::bind(config, deps, host).await?;
             Ok((server.local_addr(), server.run()))
         };

@@ -179,7 +179,7 @@ instruments! {
     resumed: By<ResumedFrom, Counter> = "gateway.sessions.resumed", Count;
     /// How often it was kept how far sessions had been told.
     checkpoints: Counter = "gateway.checkpoints", Count;
-    /// 1 while a presence server is attended, else 0.
+    /// Presence servers that are attended.
     presence_attended: Gauge = "gateway.presence.attended", Count;
     /// Users whose presence is not followed because there are too many.
     presence_refused: Counter = "gateway.presence.refused", Count;

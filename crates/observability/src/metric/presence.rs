@@ -29,7 +29,7 @@ label! {
 instruments! {
     /// The instruments of a presence server.
     PresenceMetrics:
-    /// Users whom others see there.
+    /// Users whom others see there. Of the servers that know a user, one counts.
     users_online: By<ShownStatus, Gauge> = "presence.users.online", Count;
     /// What gateways said of users.
     updates: Counter = "presence.update", Count;

@@ -18,7 +18,7 @@ enum Step {
     Leave(usize),
     Beat(usize),
     AllSaid(usize),
-    Say(usize, u64, Presence),
+    Say(usize, u64, Presence, bool),
     Pass(u64),
 }
 
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..3).prop_map(Step::Leave),
         2 => (0usize..3).prop_map(Step::Beat),
         1 => (0usize..3).prop_map(Step::AllSaid),
-        8 => (0usize..3, 1u64..4, presence).prop_map(|(g, user, word)| Step::Say(g, user, word)),
+        8 => (0usize..3, 1u64..4, presence, any::<bool>()).prop_map(|(g, user, word, spare)| Step::Say(g, user, word, spare)),
         2 => (0u64..8).prop_map(Step::Pass),
     ]
 }
@@ -59,6 +59,8 @@ proptest! {
         let mut board = Board::new(LEASE, 1_000);
         let mut model = vec![Known::default(); 3];
         let mut streams = 0;
+        // Of users, whether the last word said that another server counts them.
+        let mut spare = [false; 4];
         for step in steps {
             let before: Vec<Presence> = (1..4).map(|user| shown(&model, user)).collect();
             let mut changes = Vec::new();
@@ -85,10 +87,13 @@ proptest! {
                     changes.extend(board.all_said(&names[n]));
                     model[n].words.retain(|_, (_, fresh)| *fresh);
                 }
-                Step::Say(n, user, word) => {
-                    let said = board.say(&names[n], UserId(user), word.clone()).expect("there is room");
+                Step::Say(n, user, word, is_spare) => {
+                    let said = board.say(&names[n], UserId(user), word.clone(), is_spare).expect("there is room");
                     changes.extend(said.change);
                     if model[n].until.is_some() {
+                        if word.status != Status::Offline {
+                            spare[user as usize] = is_spare;
+                        }
                         let known = match word.status {
                             Status::Offline => model[n].words.remove(&user),
                             _ => model[n].words.insert(user, (word.clone(), true)),
@@ -126,7 +131,7 @@ proptest! {
                     _ => prop_assert_eq!(before, after),
                 }
             }
-            let count = |status| after.iter().filter(|p| p.status == status).count();
+            let count = |status| (1..4).zip(&after).filter(|(user, p)| !spare[*user] && p.status == status).count();
             let expected = Shown { online: count(Status::Online), idle: count(Status::Idle), dnd: count(Status::Dnd) };
             prop_assert_eq!(board.shown(), expected);
             prop_assert_eq!(board.words, model.iter().map(|g| g.words.len()).sum::<usize>());
@@ -142,7 +147,7 @@ fn a_gateway_that_hangs_runs_out_like_one_that_is_gone() {
     let (now, gateway): (_, Arc<str>) = (Instant::now(), "gateway-0".into());
     let mut board = Board::new(LEASE, 10);
     board.join(now, &gateway, 1);
-    board.say(&gateway, UserId(1), word(Status::Online, Device::Web, None)).expect("room");
+    board.say(&gateway, UserId(1), word(Status::Online, Device::Web, None), false).expect("room");
     board.beat(now + LEASE / 2, &gateway);
     assert!(board.expire(now + LEASE).is_empty());
     let expired = board.expire(now + LEASE * 3 / 2);
@@ -156,11 +161,11 @@ fn there_is_a_bound_and_what_is_known_can_still_change() {
     let mut board = Board::new(LEASE, 1);
     board.join(now, &gateway, 1);
     let online = || word(Status::Online, Device::Web, None);
-    board.say(&gateway, UserId(1), online()).expect("room");
-    assert_eq!(board.say(&gateway, UserId(2), online()), Err(Full));
-    assert!(board.say(&gateway, UserId(1), word(Status::Dnd, Device::Web, None)).is_ok());
-    board.say(&gateway, UserId(1), Presence::default()).expect("taken back");
-    assert!(board.say(&gateway, UserId(2), online()).is_ok());
+    board.say(&gateway, UserId(1), online(), false).expect("room");
+    assert_eq!(board.say(&gateway, UserId(2), online(), false), Err(Full));
+    assert!(board.say(&gateway, UserId(1), word(Status::Dnd, Device::Web, None), false).is_ok());
+    board.say(&gateway, UserId(1), Presence::default(), false).expect("taken back");
+    assert!(board.say(&gateway, UserId(2), online(), false).is_ok());
 }
 
 #[test]
@@ -170,7 +175,34 @@ fn what_was_found_holds_a_lease_unless_its_gateway_comes_back() {
     let online = || word(Status::Online, Device::Web, None);
     assert_eq!(board.restore(now, &gateway, [(UserId(1), online()), (UserId(2), online())]).len(), 2);
     board.join(now, &gateway, 1);
-    assert_eq!(board.say(&gateway, UserId(1), online()).map(|said| said.kind), Ok(None));
+    assert_eq!(board.say(&gateway, UserId(1), online(), false).map(|said| said.kind), Ok(None));
     let void = board.all_said(&gateway);
     assert_eq!(void.iter().map(|c| c.user).collect::<Vec<_>>(), [UserId(2)]);
+}
+
+#[test]
+fn whom_another_server_counts_is_shown_all_the_same() {
+    let (now, gateway): (_, Arc<str>) = (Instant::now(), "gateway-0".into());
+    let mut board = Board::new(LEASE, 10);
+    let online = || word(Status::Online, Device::Web, None);
+    board.join(now, &gateway, 1);
+    let said = board.say(&gateway, UserId(1), online(), true).expect("room");
+    assert!(said.change.is_some_and(|change| change.spare));
+    assert!(board.of(UserId(1)).is_some());
+    assert_eq!(board.shown().online, 0);
+    // The other server is gone: the same word counts here, and is no news to those who watch.
+    let said = board.say(&gateway, UserId(1), online(), false).expect("room");
+    assert_eq!((said, board.shown().online), (Said { kind: None, change: None }, 1));
+    board.say(&gateway, UserId(1), online(), true).expect("room");
+    assert_eq!(board.shown(), Shown::default());
+}
+
+#[test]
+fn a_server_that_hung_itself_holds_it_against_nobody() {
+    let (now, gateway): (_, Arc<str>) = (Instant::now(), "gateway-0".into());
+    let mut board = Board::new(LEASE, 10);
+    board.join(now, &gateway, 1);
+    board.forgive(now + 5 * LEASE);
+    assert!(board.expire(now + 5 * LEASE).is_empty());
+    assert_eq!(board.expire(now + 6 * LEASE).len(), 1);
 }

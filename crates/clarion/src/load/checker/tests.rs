@@ -161,6 +161,31 @@ fn a_new_session_that_misses_its_first_message_is_found() {
 }
 
 #[test]
+fn what_comes_again_after_a_death_is_no_fault_where_it_is_said() {
+    let judged = |said: bool, replay: &[u64]| {
+        let mut checker = Checker::new(1, 2);
+        (0..2).for_each(|socket| checker.begin(socket, 0, 0));
+        (1..=10).for_each(|id| deliver(&mut checker, 0, id));
+        (1..=6).for_each(|id| deliver(&mut checker, 1, id));
+        if said {
+            checker.again(1, 0, replay[0]);
+        }
+        replay.iter().for_each(|id| deliver(&mut checker, 1, *id));
+        let verdict = checker.finish();
+        (found(&verdict), verdict.repeated)
+    };
+    assert_eq!(judged(true, &[4, 5, 6, 7, 8, 9, 10]), (vec![], 3));
+    assert_eq!(judged(true, &[7, 8, 9, 10]), (vec![], 0));
+    assert_eq!(judged(true, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), (vec![], 6));
+    assert_eq!(judged(false, &[4, 5, 6, 7, 8, 9, 10]).0, [Fault::Twice]);
+    // Nothing may be left out of it, change places, come a third time, or be missed before it.
+    assert!(judged(true, &[4, 6, 7, 8, 9, 10]).0.contains(&Fault::Lost));
+    assert!(judged(true, &[4, 5, 7, 6, 8, 9, 10]).0.contains(&Fault::Twice));
+    assert!(judged(true, &[4, 5, 5, 6, 7, 8, 9, 10]).0.contains(&Fault::Twice));
+    assert!(judged(true, &[8, 9, 10]).0.contains(&Fault::Lost));
+}
+
+#[test]
 fn a_history_without_something_acknowledged_is_found() {
     let history: Vec<Entry> = (1..=10).map(|id| entry(id, 0, id as u32)).collect();
     let judged = |history: &[Entry]| {

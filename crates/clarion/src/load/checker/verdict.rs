@@ -44,6 +44,8 @@ pub struct Verdict {
     pub history: u64,
     /// Messages that passed while a socket had lost its session and not yet begun another: not to be expected there.
     pub away: u64,
+    /// Messages that came again after the death of a gateway, to sockets that were told so.
+    pub repeated: u64,
     /// Sends of which it is not known whether they made a message.
     pub unsettled: u64,
     /// Messages that did not come, over all sockets.

@@ -2,7 +2,7 @@
 //! session asked for. Pure.
 
 use clarion_model::id::UserId;
-use clarion_model::limits::PRESENCE_MEMBERS;
+use clarion_model::limits::{PRESENCE_LISTED, PRESENCE_MEMBERS};
 use clarion_model::presence::Presence;
 
 use super::{GuildEntry, Outgoing};
@@ -79,7 +79,7 @@ impl GuildEntry {
         let Some(state) = &self.state else { return Vec::new() };
         if self.is_large() {
             let members = self.listed.iter().filter(|(user, _)| state.members.contains_key(user));
-            return members.map(|(user, seen)| (*user, &**seen)).collect();
+            return members.take(PRESENCE_LISTED).map(|(user, seen)| (*user, &**seen)).collect();
         }
         state.members.keys().filter_map(|user| Some((*user, &**presences.of(*user)?))).collect()
     }
