@@ -10,6 +10,9 @@
 mod config;
 mod docs;
 mod export;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod level;
 mod lines;

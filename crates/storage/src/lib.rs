@@ -9,6 +9,9 @@ mod circuit;
 pub mod conformance;
 pub mod embedded;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod growth;
 pub mod index;
 mod row;

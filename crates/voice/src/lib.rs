@@ -19,6 +19,9 @@ mod desk;
 mod emodel;
 mod engine;
 mod front;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod ice;
