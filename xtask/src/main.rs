@@ -1,8 +1,10 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`, `cargo xtask bench`, `cargo xtask services`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask docs`, `cargo xtask bench`, `cargo xtask fuzz`,
+//! `cargo xtask services`.
 
 mod acceptance;
 mod bench;
 mod docs;
+mod fuzz;
 mod run;
 mod services;
 mod test;
@@ -14,6 +16,7 @@ cargo xtask test [--long]   format, lints, all tests, the acceptance clients; sa
 cargo xtask services up|down   starts and stops the real servers that tests can use, and says where they are
 cargo xtask docs            writes the generated pages (docs/telemetry.md)
 cargo xtask bench           measures the product beside other servers; says what it can measure
+cargo xtask fuzz [TARGET…] [--seconds N] [--minimise]   looks for inputs that break a decoder
 cargo xtask build-cost      a clean build and a one-line edit, timed
 ";
 
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         ["services", "down"] => services::down(),
         ["docs"] => docs::write(),
         ["bench", what @ ..] => bench::run(what),
+        ["fuzz", what @ ..] => fuzz::run(what),
         ["build-cost"] => test::build_cost(),
         _ => {
             eprint!("{USAGE}");

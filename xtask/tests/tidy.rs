@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What the tests of every crate may use.
+const FOR_TESTS: &str = "clarion-corpus";
+
 /// What each crate may use of ours. Arrows point down only.
 const ARROWS: &[(&str, &[&str])] = &[
     ("clarion-model", &[]),
@@ -66,6 +69,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clarion-gateway",
         ],
     ),
+    (
+        "clarion-fuzz",
+        &[
+            "clarion-model",
+            "clarion-proto",
+            "clarion-observability",
+            "clarion-storage",
+            "clarion-channel",
+            "clarion-search",
+            "clarion-voice",
+            "clarion-gateway",
+        ],
+    ),
+    (FOR_TESTS, &[]),
     ("xtask", &["clarion-observability"]),
 ];
 
@@ -105,7 +122,7 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    for folder in ["crates", "xtask"] {
+    for folder in ["crates", "fuzz", "xtask"] {
         walk(&root().join(folder), &mut found);
     }
     assert!(found.len() > 50, "found the sources");
@@ -123,7 +140,7 @@ fn arrows_point_down() {
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let used = dependency["name"].as_str().expect("name");
             let ours = used.starts_with("clarion");
-            assert!(!ours || allowed.contains(&used), "{name} may not use {used}");
+            assert!(!ours || used == FOR_TESTS || allowed.contains(&used), "{name} may not use {used}");
         }
     }
 }
@@ -169,4 +186,27 @@ fn a_main_is_short() {
         let lines = fs::read_to_string(path).expect("readable file").lines().count();
         assert!(lines <= 25, "{} has {lines} lines", path.display());
     }
+}
+
+#[test]
+fn what_is_fuzzed_is_replayed() {
+    let said = fs::read_to_string(root().join("docs/fuzzing.md")).expect("docs/fuzzing.md");
+    let modules: Vec<String> = sources()
+        .iter()
+        .filter(|path| path.ends_with("src/fuzzing.rs"))
+        .map(|path| fs::read_to_string(path).expect("readable file"))
+        .collect();
+    let programs = fs::read_dir(root().join("fuzz/src/bin")).expect("fuzz/src/bin").flatten();
+    let mut names: Vec<String> =
+        programs.filter_map(|program| Some(program.path().file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    for name in &names {
+        let replayed = format!("replay(\"{name}\"");
+        assert!(modules.iter().any(|module| module.contains(&replayed)), "no test replays what is kept for {name}");
+        assert!(said.contains(&format!("| `{name}` |")), "docs/fuzzing.md says nothing of {name}");
+    }
+    let corpora = fs::read_dir(root().join("fuzz/corpus")).expect("fuzz/corpus").flatten();
+    let mut kept: Vec<String> = corpora.filter_map(|folder| folder.file_name().into_string().ok()).collect();
+    kept.sort();
+    assert_eq!(kept, names);
 }

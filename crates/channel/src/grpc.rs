@@ -2,6 +2,8 @@
 //!
 //! The one place that knows gRPC's status. A refusal goes along in its details, encoded as `Refusal`.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod request;
 mod status;
 mod stream;

@@ -10,6 +10,9 @@
 mod actor;
 mod config;
 mod follow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod keys;
 mod owner;

@@ -183,7 +183,7 @@ impl Ask for Directory {
     }
 }
 
-fn bare(presented: &str) -> &str {
+pub(crate) fn bare(presented: &str) -> &str {
     let presented = presented.trim();
     let stripped = SCHEMES.iter().find_map(|scheme| {
         let (head, rest) = presented.split_at_checked(scheme.len())?;

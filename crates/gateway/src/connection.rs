@@ -4,6 +4,8 @@ mod admitting;
 mod beginning;
 mod closing;
 mod elsewhere;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod wire;
 
 use std::net::IpAddr;

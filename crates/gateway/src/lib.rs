@@ -16,6 +16,9 @@ mod demo;
 mod directory;
 mod elsewhere;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod handover;
 mod hub;

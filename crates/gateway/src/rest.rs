@@ -11,6 +11,8 @@ mod config;
 mod demo;
 mod entry;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guild;
 mod limits;
 mod member;

@@ -4,6 +4,9 @@
 
 pub mod breaker;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guild;
 pub mod id;
 pub mod key;

@@ -11,6 +11,9 @@ mod circuit;
 mod config;
 mod docs;
 mod export;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod level;
 mod lines;

@@ -10,6 +10,9 @@ mod audit;
 mod config;
 mod cpu;
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod indexer;
 mod keys;

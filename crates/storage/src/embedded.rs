@@ -5,6 +5,8 @@
 
 mod committer;
 mod db;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod pending;
 mod read;

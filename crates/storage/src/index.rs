@@ -8,6 +8,8 @@ mod config;
 pub mod conformance;
 mod document;
 mod embedded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod meilisearch;
 mod progress;
 pub mod query;

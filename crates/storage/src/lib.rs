@@ -8,6 +8,9 @@ pub mod cache;
 pub mod conformance;
 pub mod embedded;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod growth;
 pub mod index;
 mod row;

@@ -9,6 +9,8 @@ mod apply;
 mod change;
 mod client;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod holder;
 mod inspect;

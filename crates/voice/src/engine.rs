@@ -2,6 +2,8 @@
 //! and no clock of its own.
 
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod periodic;
 
 use std::collections::{HashMap, VecDeque};

@@ -83,28 +83,33 @@ impl Check {
     }
 }
 
+/// A check as a client sends it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn request(ufrag: &str, pwd: &str, nominates: bool, priority: u32) -> Vec<u8> {
+    let provider = rtc::crypto::default_provider().expect("a provider");
+    let mut request = Message::new();
+    request.set_type(BINDING_REQUEST);
+    request.write_header();
+    request.add(ATTR_USERNAME, format!("{ufrag}:client").as_bytes());
+    request.add(ATTR_PRIORITY, &priority.to_be_bytes());
+    if nominates {
+        request.add(ATTR_USE_CANDIDATE, &[]);
+    }
+    MessageIntegrity::new_raw_integrity_with_provider(pwd.as_bytes(), provider.crypto())
+        .add_to(&mut request)
+        .expect("signed");
+    FINGERPRINT.add_to(&mut request).expect("a sum");
+    request.raw
+}
+
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
-    use rtc::stun::message::TransactionId;
 
     use super::*;
 
-    /// A check as a client sends it.
-    pub(crate) fn check(ufrag: &str, pwd: &str) -> Vec<u8> {
-        let provider = rtc::crypto::default_provider().expect("a provider");
-        let mut request = Message::new();
-        request.transaction_id = TransactionId::new();
-        request.set_type(BINDING_REQUEST);
-        request.write_header();
-        request.add(ATTR_USERNAME, format!("{ufrag}:client").as_bytes());
-        request.add(ATTR_PRIORITY, &7u32.to_be_bytes());
-        request.add(ATTR_USE_CANDIDATE, &[]);
-        MessageIntegrity::new_raw_integrity_with_provider(pwd.as_bytes(), provider.crypto())
-            .add_to(&mut request)
-            .expect("signed");
-        FINGERPRINT.add_to(&mut request).expect("a sum");
-        request.raw
+    fn check(ufrag: &str, pwd: &str) -> Vec<u8> {
+        request(ufrag, pwd, true, 7)
     }
 
     #[test]

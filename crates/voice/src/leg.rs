@@ -15,11 +15,11 @@ use crate::slots::SLOTS;
 use crate::speaker::Speaker;
 
 /// Addresses a client may be reached at, at a time. Later ones push out the first.
-const ADDRESSES: usize = 8;
+pub(crate) const ADDRESSES: usize = 8;
 /// Sources a client may send reports as. Each costs a state in the ciphers, so there is an end.
-const REPORTERS: usize = 32;
+pub(crate) const REPORTERS: usize = 32;
 /// Sources a client may speak as, if it announced none.
-const SOURCES: usize = 8;
+pub(crate) const SOURCES: usize = 8;
 /// Without a word on the way in use, another authentic one is taken.
 const STALE: Duration = Duration::from_secs(2);
 
@@ -48,7 +48,7 @@ pub(crate) struct Voice {
     pub(crate) red: Option<u8>,
     pub(crate) level: Option<u8>,
     /// Those that it announced, or that were found authentic.
-    sources: Vec<u32>,
+    pub(crate) sources: Vec<u32>,
     announced: bool,
     pub(crate) reception: Option<Reception>,
     pub(crate) speaker: Speaker,
@@ -131,7 +131,7 @@ pub(crate) struct Leg {
     pub(crate) listening: Listening,
     /// How it came up in the last window.
     pub(crate) up: Way,
-    reporters: Vec<u32>,
+    pub(crate) reporters: Vec<u32>,
     pub(crate) began: Instant,
     /// When something authentic came last.
     pub(crate) heard: Instant,

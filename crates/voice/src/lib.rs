@@ -20,6 +20,9 @@ mod emodel;
 mod engine;
 mod entry;
 mod front;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod ice;

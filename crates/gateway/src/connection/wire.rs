@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use clarion_model::limits::CLIENT_FRAME_BYTES;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext};
 
@@ -53,8 +52,13 @@ impl Wire {
 
     /// Reads one message, if there is one.
     pub(super) fn read(&mut self, link: &Link) -> Incoming {
+        self.read_from(|buffer| link.stream().try_read(buffer))
+    }
+
+    /// The same, from wherever bytes come.
+    pub(super) fn read_from(&mut self, read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Incoming {
         let Self { context, replies } = self;
-        let mut half = Half { stream: link.stream(), replies };
+        let mut half = Half { read, replies };
         match context.read(&mut half) {
             Ok(Message::Text(text)) => Incoming::Text(text.as_str().to_owned()),
             Ok(Message::Binary(bytes)) => match String::from_utf8(bytes.into()) {
@@ -90,7 +94,8 @@ impl Wire {
         let Self { context, replies } = self;
         let frame = CloseFrame { code: violation.code.0.into(), reason: violation.reason.into() };
         // Collecting cannot fail, and a state in which nothing is to be sent needs no close.
-        let _ = context.close(&mut Half { stream: link.stream(), replies }, Some(frame));
+        let read = |buffer: &mut [u8]| link.stream().try_read(buffer);
+        let _ = context.close(&mut Half { read, replies }, Some(frame));
     }
 }
 
@@ -102,18 +107,18 @@ fn is_reset(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> boo
     matches!(error, ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing)
 }
 
-struct Half<'a> {
-    stream: &'a TcpStream,
+struct Half<'a, R> {
+    read: R,
     replies: &'a mut Vec<u8>,
 }
 
-impl Read for Half<'_> {
+impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Read for Half<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buffer)
+        (self.read)(buffer)
     }
 }
 
-impl Write for Half<'_> {
+impl<R> Write for Half<'_, R> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.replies.extend_from_slice(bytes);
         Ok(bytes.len())

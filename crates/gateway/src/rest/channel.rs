@@ -102,7 +102,7 @@ async fn put(call: &Call, guild: &GuildState, channel: &Channel) -> Answered {
 }
 
 /// Writes what a body says over a channel.
-fn apply(form: &mut Form, channel: &mut Channel) {
+pub(super) fn apply(form: &mut Form, channel: &mut Channel) {
     if let Some(name) = form.text("name", limits::NAME) {
         channel.name = name;
     }
@@ -160,7 +160,7 @@ fn kind(form: &mut Form) -> Option<ChannelKind> {
 }
 
 /// An exception; its id stands in the body unless it is known.
-fn overwrite(form: &mut Form, id: Option<u64>) -> Option<Overwrite> {
+pub(super) fn overwrite(form: &mut Form, id: Option<u64>) -> Option<Overwrite> {
     let allow = Permissions(form.number("allow").unwrap_or_default());
     let deny = Permissions(form.number("deny").unwrap_or_default());
     let named = id.is_some() || form.names("id");

@@ -48,7 +48,7 @@ pub(super) async fn edit(call: Call) -> Answered {
 }
 
 /// Writes what a body says over a membership.
-fn apply(form: &mut Form, member: &mut Member) {
+pub(super) fn apply(form: &mut Form, member: &mut Member) {
     if form.names("nick") {
         member.nick = form.text("nick", NICK).filter(|nick| !nick.is_empty());
     }

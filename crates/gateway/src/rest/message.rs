@@ -1,6 +1,6 @@
 //! Messages: history, sending, changing, deleting, and that one types.
 
-mod body;
+pub(super) mod body;
 
 use clarion_model::id::{ChannelId, MessageId};
 use clarion_model::limits::HISTORY_PAGE;

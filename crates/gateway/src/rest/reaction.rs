@@ -86,7 +86,7 @@ fn place(call: &Call) -> Result<(ChannelId, MessageId), Refusal> {
 }
 
 /// An emoji as a path names it: a character of Unicode, or `name:id`.
-fn emoji(text: &str) -> Result<v1::Emoji, Refusal> {
+pub(super) fn emoji(text: &str) -> Result<v1::Emoji, Refusal> {
     if text.is_empty() {
         return Err(Refusal::UNKNOWN_EMOJI);
     }

@@ -96,7 +96,7 @@ fn lowest_place(guild: &GuildState, maker: UserId) -> u32 {
 }
 
 /// Writes what a body says over a role.
-fn apply(form: &mut Form, role: &mut Role) {
+pub(super) fn apply(form: &mut Form, role: &mut Role) {
     if let Some(name) = form.text("name", limits::NAME) {
         role.name = name;
     }

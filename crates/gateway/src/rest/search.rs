@@ -85,7 +85,7 @@ async fn views(call: &Call, key: Key, messages: Vec<v1::MessageRef>) -> Result<V
 }
 
 /// The question, without the channels.
-fn read(query: &Query) -> Result<v1::FindRequest, Refusal> {
+pub(super) fn read(query: &Query) -> Result<v1::FindRequest, Refusal> {
     let text = query.text("content");
     if text.is_some_and(|text| text.chars().count() > CONTENT) {
         let fault = Fault::new("BASE_TYPE_MAX_LENGTH", format!("Must be {CONTENT} or fewer in length."));

@@ -162,7 +162,7 @@ impl Engine {
 
 /// All that the ciphers want to know of a header: its source, its sequence, and how long it is. Its words beyond the
 /// fixed ones, whatever they are, are passed off as sources, so that nobody need parse them twice.
-fn cipher_header(header: &Header) -> rtp::Header {
+pub(super) fn cipher_header(header: &Header) -> rtp::Header {
     rtp::Header {
         ssrc: header.ssrc,
         sequence_number: header.sequence,

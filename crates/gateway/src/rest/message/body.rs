@@ -17,7 +17,7 @@ const ANSWER: u64 = 0;
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct New {
+pub(in crate::rest) struct New {
     pub(super) content: String,
     pub(super) nonce: Option<Nonce>,
     pub(super) enforce_nonce: bool,
@@ -37,7 +37,7 @@ struct Reply {
 
 /// A change of a message; what is `None` stays.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Edit {
+pub(in crate::rest) struct Edit {
     content: Option<String>,
     embeds_json: Option<String>,
     flags: Option<u64>,
@@ -45,7 +45,7 @@ pub(super) struct Edit {
 }
 
 impl New {
-    pub(super) fn read(mut form: Form, channel: ChannelId) -> Result<Self, Refusal> {
+    pub(in crate::rest) fn read(mut form: Form, channel: ChannelId) -> Result<Self, Refusal> {
         let new = Self {
             content: form.text("content", limits::CONTENT).unwrap_or_default(),
             nonce: nonce(&mut form),
@@ -63,7 +63,7 @@ impl New {
         Ok(new)
     }
 
-    pub(super) fn request(&self, key: Key, channel: ChannelId, author_id: u64) -> v1::CreateMessageRequest {
+    pub(in crate::rest) fn request(&self, key: Key, channel: ChannelId, author_id: u64) -> v1::CreateMessageRequest {
         v1::CreateMessageRequest {
             key: Some(key.into()),
             channel_id: channel.0,
@@ -82,7 +82,7 @@ impl New {
 }
 
 impl Edit {
-    pub(super) fn read(mut form: Form) -> Result<Self, Refusal> {
+    pub(in crate::rest) fn read(mut form: Form) -> Result<Self, Refusal> {
         // To name a field and say null is to empty it.
         let (content, embeds_named) = (form.names("content"), form.names("embeds"));
         let edit = Self {
@@ -94,7 +94,7 @@ impl Edit {
         form.finish(edit)
     }
 
-    pub(super) fn request(
+    pub(in crate::rest) fn request(
         &self,
         key: Key,
         channel: ChannelId,

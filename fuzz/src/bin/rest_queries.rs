@@ -1,0 +1,5 @@
+//! Query strings, parts of paths, headers.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| clarion_gateway::fuzzing::queries(data));
