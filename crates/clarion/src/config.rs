@@ -115,7 +115,7 @@ pub struct AdminConfig {
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { routers: Vec::new(), presence: None, search: None, circuit_breaker: true }
+        Self { routers: Vec::new(), presence: Vec::new(), search: None, circuit_breaker: true }
     }
 }
 

@@ -5,6 +5,9 @@
 
 mod schema;
 mod search;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod write;
 
 use std::fs::{self, File};
@@ -178,6 +181,7 @@ impl Embedded {
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
         writer.set_merge_policy(Box::new(policy));
+        write::begin(&writer).map_err(failed)?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
         let (_, fields) = schema::schema();
         let (path, writer) = (path.to_path_buf(), Arc::new(Mutex::new(writer)));

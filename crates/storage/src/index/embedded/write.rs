@@ -3,6 +3,7 @@
 use std::ops::{Bound, RangeInclusive};
 
 use clarion_model::id::{ChannelId, GuildId};
+use tantivy::indexer::UserOperation;
 use tantivy::query::{BooleanQuery, Occur, Query, RangeQuery, TermQuery, TermSetQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{IndexWriter, Term};
@@ -24,7 +25,7 @@ impl Embedded {
             let written = apply(&mut writer, &fields, changes).and_then(|()| writer.commit().map(|_| ()));
             if let Err(error) = written {
                 // Nothing of it may come with the next commit.
-                if let Err(error) = writer.rollback() {
+                if let Err(error) = writer.rollback().and_then(|_| begin(&writer)) {
                     return Err(IndexError::Lost(error.to_string()));
                 }
                 Self::look(&path)?;
@@ -36,7 +37,16 @@ impl Embedded {
     }
 }
 
-fn apply(writer: &mut IndexWriter, fields: &Fields, changes: Vec<Change>) -> tantivy::Result<()> {
+/// Before the first change of a writer that was opened or rolled back: uses up the number of the last commit.
+///
+/// tantivy gives changes numbers from that of the last commit on, that one included. A merge then takes the first of them
+/// for a part of that commit: segments from which the commit removed something are passed over, as up to date, and what
+/// they are merged into is taken to have it. A removal would be lost.
+pub(super) fn begin(writer: &IndexWriter) -> tantivy::Result<()> {
+    writer.run(Vec::<UserOperation>::new()).map(drop)
+}
+
+pub(super) fn apply(writer: &mut IndexWriter, fields: &Fields, changes: Vec<Change>) -> tantivy::Result<()> {
     for change in changes {
         match change {
             Change::Add(message) => {
