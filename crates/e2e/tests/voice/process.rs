@@ -32,6 +32,8 @@ impl Process {
         let child = Command::new(PROGRAM)
             .args(["serve", "voice"])
             .envs(["LISTEN", "HTTP", "UDP"].map(|name| (format!("CLARION_VOICE__{name}"), local)))
+            // Not all clients here give signs of life.
+            .env("CLARION_VOICE__VANISH_MS", "60000")
             .env("CLARION_INSTANCE", instance)
             .env("CLARION_ADMIN__LISTEN", local)
             .env("CLARION_PEERS__ROUTERS", format!("[\"{router}\"]"))
