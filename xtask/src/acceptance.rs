@@ -1,6 +1,7 @@
 //! Unmodified client libraries, at their published versions, a WebRTC library, and the web client in a browser, each against
 //! a server that was just started.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::run::{check, command, has, output, root, target};
+use crate::services::free_port;
 
 /// How long a server may take to be ready, and a client to be through.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +60,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Shows the end of its log when what was tried on it has failed.
+    fn told(&self, passed: anyhow::Result<()>) -> anyhow::Result<()> {
+        passed.inspect_err(|_| self.tell_last_lines())
+    }
+
     /// Shows the end of its log.
     fn tell_last_lines(&self) {
         let log = fs::read_to_string(self.data.join("server.log")).unwrap_or_default();
@@ -100,7 +107,7 @@ pub(crate) fn run(missing: &mut Vec<String>) -> anyhow::Result<()> {
             Err(why) => missing.push(format!("{name}: {why:#}")),
         }
     }
-    voice_clients(missing)?;
+    voice_clients(&binary, missing)?;
     web_client(&binary, missing)
 }
 
@@ -108,10 +115,7 @@ impl Client {
     fn accept(&self, binary: &Path) -> anyhow::Result<()> {
         let server = Server::start(binary)?;
         let passed = self.says_hello(&server).and_then(|()| self.checks(&server));
-        if passed.is_err() {
-            server.tell_last_lines();
-        }
-        passed.with_context(|| format!("{} did not pass", self.name))
+        server.told(passed).with_context(|| format!("{} did not pass", self.name))
     }
 
     /// The README's bot does what the README says.
@@ -143,14 +147,14 @@ impl Client {
     }
 
     fn checks(&self, server: &Server) -> anyhow::Result<()> {
-        checks(self.name, &self.interpreter, &self.script, &server.demo())
+        checks(self.name, &self.interpreter, &self.script, &[server.demo().as_os_str()])
     }
 }
 
-/// Runs a script of checks, which is told where its server is, and shows what it says.
-fn checks(name: &str, interpreter: &Path, script: &Path, server: &Path) -> anyhow::Result<()> {
+/// Runs a script of checks, which is told what it is to try, and shows what it says.
+fn checks(name: &str, interpreter: &Path, script: &Path, given: &[&OsStr]) -> anyhow::Result<()> {
     let mut child =
-        Command::new(interpreter).arg(script).arg(server).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        Command::new(interpreter).arg(script).args(given).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().context("the client's output")?);
     for line in lines.lines() {
         println!("  {name}: {}", line?);
@@ -178,11 +182,8 @@ fn web_client(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
     // History is long, and there is one to fill it.
     let server = Server::start_with(binary, &[("CLARION_GATEWAY__REST__RATE_LIMITS__ENABLED", "false")])?;
     let script = root().join("crates/e2e/clients/browser/accept.mjs");
-    let passed = checks("web client", Path::new("node"), &script, &server.demo());
-    if passed.is_err() {
-        server.tell_last_lines();
-    }
-    passed.context("the web client did not pass")
+    let passed = checks("web client", Path::new("node"), &script, &[server.demo().as_os_str()]);
+    server.told(passed).context("the web client did not pass")
 }
 
 fn scripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -226,23 +227,55 @@ fn python_client() -> anyhow::Result<Client> {
     })
 }
 
-/// aiortc and Chromium, against a voice server alone.
-fn voice_clients(missing: &mut Vec<String>) -> anyhow::Result<()> {
+/// aiortc and Chromium: against a voice server alone, through a gateway, and while voice servers come and go.
+fn voice_clients(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
     check(&mut command("cargo", &["build", "--package", "clarion-voice", "--example", "voice-alone"]))?;
     let alone = target().join("debug/examples/voice-alone");
     let to = target().join("acceptance/voice");
     match python(&root().join("crates/e2e/clients/voice"), &to) {
         Ok(interpreter) => {
-            checks("aiortc", &interpreter, &to.join("accept.py"), &alone).context("aiortc did not pass")?;
+            let run = |name, script: &str, given: &[&OsStr]| checks(name, &interpreter, &to.join(script), given);
+            run("aiortc", "accept.py", &[alone.as_os_str()]).context("aiortc did not pass")?;
+            let server = Server::start(binary)?;
+            let passed = run("aiortc, op 4", "talk.py", &[server.demo().as_os_str()]);
+            server.told(passed).context("aiortc did not pass through a gateway")?;
+            moves(binary, |given| run("aiortc, moved", "moves.py", given)).context("aiortc was not moved")?;
         }
         Err(why) => missing.push(format!("aiortc: {why:#}")),
     }
     // What of it is missing is said with the web client.
     if has("node") && has(&browser()) {
-        let script = root().join("crates/e2e/clients/browser/voice.mjs");
-        checks("chromium", Path::new("node"), &script, &alone).context("Chromium's calls did not pass")?;
+        let folder = root().join("crates/e2e/clients/browser");
+        let run = |name, script: &str, given: &[&OsStr]| checks(name, Path::new("node"), &folder.join(script), given);
+        run("chromium", "voice.mjs", &[alone.as_os_str()]).context("Chromium's calls did not pass")?;
+        moves(binary, |given| run("web client, moved", "moves.mjs", given)).context("the web client was not moved")?;
     }
     Ok(())
+}
+
+/// How long aiortc and Chromium take to join, as they say themselves.
+pub(crate) fn voice_joins(alone: &Path, given: &[&str], missing: &mut Vec<String>) -> anyhow::Result<()> {
+    let words: Vec<&OsStr> = std::iter::once(alone.as_os_str()).chain(given.iter().map(OsStr::new)).collect();
+    let to = target().join("acceptance/voice");
+    match python(&root().join("crates/e2e/clients/voice"), &to) {
+        Ok(interpreter) => checks("aiortc", &interpreter, &to.join("joins.py"), &words)?,
+        Err(why) => missing.push(format!("aiortc: {why:#}")),
+    }
+    if has("node") && has(&browser()) {
+        let script = root().join("crates/e2e/clients/browser/joins.mjs");
+        return checks("chromium", Path::new("node"), &script, &words);
+    }
+    missing.push("chromium: it is not there, or node is not".to_owned());
+    Ok(())
+}
+
+/// A script that starts, drains and kills voice servers of its own, beside a server that has none.
+fn moves(binary: &Path, run: impl FnOnce(&[&OsStr]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let settings = [("CLARION_ROUTER__LISTEN", listen.as_str()), ("CLARION_TOPOLOGY__VOICE_SERVERS", "0")];
+    let server = Server::start_with(binary, &settings)?;
+    let router = format!("http://{listen}");
+    server.told(run(&[server.demo().as_os_str(), binary.as_os_str(), OsStr::new(&router)]))
 }
 
 fn browser() -> String {

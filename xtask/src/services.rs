@@ -78,7 +78,7 @@ fn folder() -> PathBuf {
 }
 
 /// A port that is free now.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").context("no free port")?.local_addr()?.port())
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     } else {
         missing.push("cargo-deny: licences, bans and sources of the dependencies were not checked".to_owned());
     }
-    for tool in ["promtool", "strace", "redis-server"] {
+    for tool in ["prometheus", "promtool", "strace", "redis-server"] {
         if !has(tool) {
             missing.push(format!("{tool}: the tests that need it were passed over"));
         }

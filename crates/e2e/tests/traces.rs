@@ -1,119 +1,13 @@
 //! One message is one trace: over two gateways, the router and the channel server, as an OTLP receiver sees it.
 
-#![allow(clippy::disallowed_methods, reason = "a test is no service: its tasks end with it")]
-
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clarion::Topology;
-use clarion_e2e::{Cluster, PATIENCE};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use clarion_e2e::Cluster;
+use clarion_e2e::otlp::{Receiver, Span, edges};
 use reqwest::Method;
 use serde_json::json;
-use tokio_stream::wrappers::TcpListenerStream;
 
 const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
-
-#[derive(Debug, Clone)]
-struct Span {
-    trace: String,
-    id: String,
-    parent: String,
-    name: String,
-    service: String,
-    instance: String,
-    attributes: Vec<KeyValue>,
-}
-
-/// Collects what is exported.
-#[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<Span>>>);
-
-#[tonic::async_trait]
-impl TraceService for Receiver {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let mut spans = self.0.lock().expect("not poisoned");
-        for resource in request.into_inner().resource_spans {
-            let attributes = resource.resource.map(|r| r.attributes).unwrap_or_default();
-            let (service, instance) = (text(&attributes, "service.name"), text(&attributes, "service.instance.id"));
-            for span in resource.scope_spans.into_iter().flat_map(|s| s.spans) {
-                spans.push(Span {
-                    trace: hex(&span.trace_id),
-                    id: hex(&span.span_id),
-                    parent: hex(&span.parent_span_id),
-                    name: span.name,
-                    service: service.clone(),
-                    instance: instance.clone(),
-                    attributes: span.attributes,
-                });
-            }
-        }
-        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Receiver {
-    async fn start() -> anyhow::Result<(Self, SocketAddr)> {
-        let receiver = Self::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let service = TraceServiceServer::new(receiver.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
-        tokio::task::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Ok((receiver, address))
-    }
-
-    /// The spans of a trace, once there are as many as expected.
-    async fn trace(&self, id: &str, count: usize) -> anyhow::Result<Vec<Span>> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut spans = self.0.lock().expect("not poisoned").clone();
-            spans.retain(|s| s.trace == id);
-            if spans.len() >= count {
-                return Ok(spans);
-            }
-            if Instant::now() > deadline {
-                bail!("{} of {count} spans came: {spans:#?}", spans.len());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    }
-}
-
-/// Each span as `name@instance < parent's name@instance`, sorted.
-fn edges(spans: &[Span]) -> Vec<String> {
-    let name = |s: &Span| format!("{}@{}", s.name, s.instance);
-    let mut edges: Vec<String> = spans
-        .iter()
-        .map(|s| {
-            let parent = spans.iter().find(|p| p.id == s.parent);
-            format!("{} < {}", name(s), parent.map_or_else(|| "-".to_owned(), name))
-        })
-        .collect();
-    edges.sort();
-    edges
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn text(attributes: &[KeyValue], key: &str) -> String {
-    let value = attributes.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()?.value.as_ref());
-    match value {
-        Some(Value::StringValue(text)) => text.clone(),
-        Some(Value::BoolValue(flag)) => flag.to_string(),
-        Some(Value::IntValue(number)) => number.to_string(),
-        _ => String::new(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_is_one_trace() -> anyhow::Result<()> {
@@ -164,19 +58,19 @@ async fn one_message_is_one_trace() -> anyhow::Result<()> {
     assert_eq!(edges(&warm), tree("gateway-0"));
 
     let find = |spans: &[Span], name: &str| spans.iter().find(|s| s.name == name).cloned().context(name.to_owned());
-    assert_eq!(text(&find(&cold, "channel.route")?.attributes, "cached"), "false");
+    assert_eq!(find(&cold, "channel.route")?.text("cached"), "false");
     let route = find(&warm, "channel.route")?;
-    assert_eq!(text(&route.attributes, "cached"), "true");
-    assert_eq!(text(&route.attributes, "target_server"), "channel-0");
-    assert_eq!(text(&route.attributes, "channel_id"), cluster.demo().channel_id.to_string());
+    assert_eq!(route.text("cached"), "true");
+    assert_eq!(route.text("target_server"), "channel-0");
+    assert_eq!(route.text("channel_id"), cluster.demo().channel_id.to_string());
     assert_eq!(find(&warm, "gateway.receive")?.service, "gateway");
-    assert_eq!(text(&find(&warm, "gateway.receive")?.attributes, "user_id"), cluster.bot().id.to_string());
-    assert_eq!(text(&find(&warm, "gateway.authenticate")?.attributes, "success"), "true");
-    assert_eq!(text(&find(&warm, "channel.process")?.attributes, "member_count"), "4");
-    assert_eq!(text(&find(&warm, "channel.fanout")?.attributes, "recipient_count"), "2");
+    assert_eq!(find(&warm, "gateway.receive")?.text("user_id"), cluster.bot().id.to_string());
+    assert_eq!(find(&warm, "gateway.authenticate")?.text("success"), "true");
+    assert_eq!(find(&warm, "channel.process")?.text("member_count"), "4");
+    assert_eq!(find(&warm, "channel.fanout")?.text("recipient_count"), "2");
     for deliver in warm.iter().filter(|s| s.name == "gateway.deliver") {
-        assert_eq!(text(&deliver.attributes, "recipient_count"), "1");
-        assert_eq!(text(&deliver.attributes, "failed_count"), "0");
+        assert_eq!(deliver.text("recipient_count"), "1");
+        assert_eq!(deliver.text("failed_count"), "0");
     }
 
     // The log lines of the send name the trace, and none of them says what was said.

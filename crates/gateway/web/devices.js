@@ -11,8 +11,18 @@ export const chosen = kind => recall(`voice:${kind}`);
 
 export const choose = (kind, id) => remember(`voice:${kind}`, id, true);
 
-/** What a microphone is asked for with. One that is not there any more is no reason for none. */
-export const wanted = id => ({ echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...(id ? { deviceId: { ideal: id } } : {}) });
+/** What a microphone is asked for with. */
+export const wanted = id => ({ echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...(id ? { deviceId: { exact: id } } : {}) });
+
+/** The microphone that was chosen; where it is not there any more, any. */
+export async function open(media = navigator.mediaDevices) {
+  try {
+    return await media.getUserMedia({ audio: wanted(chosen(MICROPHONE)) });
+  } catch (error) {
+    if (error.name !== 'OverconstrainedError') throw error;
+    return media.getUserMedia({ audio: wanted(null) });
+  }
+}
 
 /** The devices of a kind: `[{id, label, isChosen}]`; the first one where the chosen one is not there. Nameless ones are left out. */
 export function listed(all, kind, id) {

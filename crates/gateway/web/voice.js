@@ -3,7 +3,7 @@
 // nothing. Connections, microphones and timers can be given.
 
 import { createBackoff } from './backoff.js';
-import { MICROPHONE, SPEAKERS, choose, chosen, listed, wanted } from './devices.js';
+import { MICROPHONE, SPEAKERS, choose, chosen, listed, open } from './devices.js';
 import { measure } from './state/voice.js';
 
 /** A room's slots: so many can be heard at once. */
@@ -39,7 +39,7 @@ export class Voice {
     this.offer = offer;
     this.env = {
       peer: () => new RTCPeerConnection(),
-      microphone: () => navigator.mediaDevices.getUserMedia({ audio: wanted(chosen(MICROPHONE)) }),
+      microphone: () => open(),
       devices: () => navigator.mediaDevices.enumerateDevices(),
       player: () => new Audio(),
       stream: track => new MediaStream([track]),

@@ -1,4 +1,5 @@
-// Takes the pictures of docs/web-client.md: a conversation, at the widths of a desktop and of a phone, light and dark.
+// Takes the pictures of docs/web-client.md: a conversation, at the widths of a desktop and of a phone, light and dark; and
+// people in a voice channel.
 //
 //   node shots.mjs <demo.json> <folder>
 //
@@ -9,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Browser } from './chromium.mjs'
 import { admin, demo, network, person } from './stage.mjs'
+import { microphone } from './talk.mjs'
 
 const folder = process.argv[3]
 const [ada, grace] = demo.users.map(person)
@@ -45,7 +47,8 @@ await react(ada, plan, '👍')
 await react(linus, plan, '👍')
 await react(grace, plan, '👍')
 
-const browser = await Browser.launch()
+const voice = microphone({ restless: true })
+const browser = await Browser.launch(voice.switches)
 const net = await network()
 const others = []
 for (const [who, status] of [[grace, 'online'], [linus, 'idle'], [margaret, 'dnd'], [echo, 'online']]) {
@@ -87,5 +90,24 @@ for (const dark of [false, true]) {
   if (dark) writeFileSync(join(folder, `web-390-channels-${look}.png`), await phone.screenshot())
   await phone.close()
 }
+
+// Two who speak, one who is muted, and oneself.
+for (const page of others.slice(0, 3)) {
+  await page.click('.voice-channel')
+  await page.wait(`document.querySelector('.voice-panel[data-phase="open"]')`)
+}
+await others[2].click('.voice-mute')
+for (const dark of [false, true]) {
+  const page = await enter({ width: 1440, height: 900, dark })
+  await page.click('.voice-channel')
+  await page.wait(`document.querySelector('.voice-panel[data-phase="open"]') && document.querySelectorAll('.voice-person').length === 4`)
+  await page.wait(`document.querySelectorAll('.voice-person.speaking').length === 3 && document.querySelector('.voice-person .icon-muted')`)
+  await page.wait(`/^(Good|Fair|Poor) \\d+ ms/.test(document.querySelector('.voice-quality').textContent)`)
+  await pause(400)
+  writeFileSync(join(folder, `web-voice-${dark ? 'dark' : 'light'}.png`), await page.screenshot())
+  await page.close()
+}
 await browser.close()
 net.close()
+voice.remove()
+process.exit(0)

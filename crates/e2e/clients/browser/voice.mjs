@@ -6,10 +6,9 @@
 // tone for a voice talk to each other; what arrives is measured. One line a check, `ok <name>` or `FAIL <name>: why`; the exit
 // code is 1 when something failed.
 
-import { spawn } from 'node:child_process'
 import { createServer } from 'node:http'
-import { createInterface } from 'node:readline'
 
+import { Alone } from './alone.mjs'
 import { Browser } from './chromium.mjs'
 
 /** A room and a page: what the page is told to do, as text that it evaluates. */
@@ -62,29 +61,6 @@ call.tones = () => call.heard.flatMap(({ analyser }) => {
 call.stats = async () => [...(await call.peer.getStats()).values()]
   .filter(s => ['outbound-rtp', 'remote-inbound-rtp', 'inbound-rtp', 'codec', 'transport'].includes(s.type))
 `
-
-class Alone {
-  #answers = []
-
-  constructor(program) {
-    this.child = spawn(program, [], { stdio: ['pipe', 'pipe', 'inherit'] })
-    createInterface({ input: this.child.stdout }).on('line', line => this.#answers.shift()?.(JSON.parse(line)))
-  }
-
-  async ask(...words) {
-    const answer = new Promise(done => this.#answers.push(done))
-    this.child.stdin.write(`${words.join(' ')}\n`)
-    const found = await answer
-    if (found.error) throw new Error(`${words}: ${found.error}`)
-    return found
-  }
-
-  async stop() {
-    const ended = new Promise(done => this.child.once('exit', done))
-    this.child.stdin.end()
-    await ended
-  }
-}
 
 /** Whether exactly these frequencies are heard, to the width of two bins. */
 const hears = tones => `((found, expected) => found.length === expected.length

@@ -38,6 +38,7 @@ const everything = [
   Intent.GuildMessageReactions,
   Intent.GuildMessageTyping,
   Intent.MessageContent,
+  Intent.GuildVoiceStates,
 ]
 const unknownId = '111111111111111111'
 const thumb = '👍'
@@ -203,6 +204,36 @@ await check('a presence that a bot sets is seen by the other', async () => {
   const [, presence] = await seen
   assert.equal(presence.guild.id, demo.guild_id)
   assert.deepEqual(presence.activities.map(a => a.name), ['chess'])
+})
+
+await check('a bot enters a voice channel by the adapter that voice libraries take, and leaves', async () => {
+  const channel = demo.voice_channel_id
+  const is = (state, where) => state.id === botAccount.id && state.channelId === where
+  const seen = event(other, 'voiceStateUpdate', (_, now) => is(now, channel))
+  const states = []
+  let name
+  const named = new Promise(done => { name = done })
+  const adapter = guild.voiceAdapterCreator({
+    onVoiceStateUpdate: data => states.push(data),
+    // While no server is named yet there is no endpoint.
+    onVoiceServerUpdate: data => data.endpoint && name(data),
+    destroy: () => {},
+  })
+  const say = channel_id => adapter.sendPayload({ op: 4, d: { guild_id: guild.id, channel_id, self_mute: false, self_deaf: true } })
+  assert.ok(say(channel), 'the library sends it')
+  const server = await named
+  assert.equal(server.guild_id, guild.id)
+  assert.ok(server.token.length > 0 && /^[^/]+:\d+$/.test(server.endpoint), JSON.stringify(server))
+  assert.deepEqual(states.map(state => [state.channel_id, state.user_id, state.self_deaf]), [[channel, botAccount.id, true]])
+  assert.ok(states[0].session_id.length > 0)
+  const [, there] = await seen
+  assert.deepEqual([there.selfDeaf, there.selfMute], [true, false])
+  assert.equal(guild.members.me.voice.channelId, channel)
+  const left = [bot, other].map(client => event(client, 'voiceStateUpdate', (_, now) => is(now, null)))
+  say(null)
+  await Promise.all(left)
+  assert.equal(states.at(-1).channel_id, null)
+  adapter.destroy()
 })
 
 await check('members are fetched over the socket and over REST', async () => {

@@ -109,6 +109,30 @@ class Ear:
         ]
 
 
+class Line(discord.VoiceProtocol):
+    """What a voice library is to discord.py: it is told where to go. It does not go there."""
+
+    def __init__(self, client, channel):
+        super().__init__(client, channel)
+        self.states, self.server = [], asyncio.get_running_loop().create_future()
+
+    async def on_voice_state_update(self, data):
+        self.states.append(data)
+
+    async def on_voice_server_update(self, data):
+        # While no server is named yet there is no endpoint.
+        if data["endpoint"] and not self.server.done():
+            self.server.set_result(data)
+
+    async def connect(self, *, timeout, reconnect, self_deaf=False, self_mute=False):
+        await self.channel.guild.change_voice_state(channel=self.channel, self_mute=self_mute, self_deaf=self_deaf)
+        await asyncio.wait_for(asyncio.shield(self.server), timeout)
+
+    async def disconnect(self, *, force=False):
+        await self.channel.guild.change_voice_state(channel=None)
+        self.cleanup()
+
+
 class Lines(logging.Handler):
     """The library's last log lines, and how often it was rate limited."""
 
@@ -313,6 +337,27 @@ async def presence(t):
     _, member = await seen
     equal(member.guild.id, GUILD_ID)
     equal([activity.name for activity in member.activities], ["chess"])
+
+
+@check("a bot enters a voice channel by the protocol that voice libraries are, and leaves")
+async def voice(t):
+    def is_at(where):
+        return lambda member, _, now: member.id == BOT_ID and (now.channel and now.channel.id) == where
+
+    seen = event(t.other, "voice_state_update", is_at(VOICE_ID))
+    line = await t.guild.get_channel(VOICE_ID).connect(cls=Line, timeout=EVENT_WITHIN, self_deaf=True)
+    server = await line.server
+    equal(server["guild_id"], str(GUILD_ID))
+    host, port = server["endpoint"].split(":")
+    assert host and port.isdigit() and server["token"], server
+    equal([(state["channel_id"], state["self_deaf"]) for state in line.states], [(str(VOICE_ID), True)])
+    _, _, now = await seen
+    equal((now.self_deaf, now.self_mute), (True, False))
+    equal(t.guild.me.voice.channel.id, VOICE_ID)
+    seen = event(t.other, "voice_state_update", is_at(None))
+    await line.disconnect()
+    await seen
+    equal(t.guild.me.voice, None)
 
 
 @check("members are fetched over the socket and over REST")

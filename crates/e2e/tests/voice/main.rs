@@ -1,6 +1,16 @@
 //! Voice as clients meet it over the gateway's socket: who is where, where one's media go, and what ends it.
 
+#[path = "../../../voice/tests/calls/bare.rs"]
+#[allow(dead_code, reason = "the voice server's own tests use the rest")]
+mod bare;
+#[path = "../../../voice/tests/calls/caller.rs"]
+#[allow(dead_code, reason = "the voice server's own tests use the rest")]
+mod caller;
+mod churn;
 mod fake;
+mod moved;
+mod process;
+mod real;
 
 use std::time::Duration;
 
@@ -311,6 +321,41 @@ async fn members_are_silenced_moved_and_put_out_over_the_api() -> anyhow::Result
 
     let regions = cluster.api(&bot, 0).get("/voice/regions").await?;
     assert_eq!(regions, json!([]), "it named none");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_may_go_by_any_gateway() -> anyhow::Result<()> {
+    let mut cluster = Cluster::with(Topology { channel_servers: 1, gateways: 2, voice_servers: 0 }, |_| {}).await?;
+    let _voice = FakeVoice::start(&mut cluster, "voice-0", "").await?;
+    let ada = cluster.demo().users[0].clone();
+    let mut hers = cluster.session(&ada, 0, INTENTS).await?;
+    let told = enter(&mut hers, &cluster).await?;
+    let offer = |gateway, change: &dyn Fn(&mut Value)| {
+        let mut body = json!({"url": told["url"], "token": told["token"], "sdp": "mine"});
+        change(&mut body);
+        let api = cluster.extension(&ada, gateway);
+        async move { api.call(Method::POST, "/voice", Some(body)).await }
+    };
+    let expected = format!("voice-0 answers {}, voice-0-1: mine", hers.session_id);
+    for gateway in [0, 1] {
+        let (status, body) = offer(gateway, &|_| {}).await?;
+        assert_eq!((status, body), (StatusCode::CREATED, json!({ "sdp": expected })));
+    }
+    // Nobody is asked but those whom the routers name.
+    for (field, value) in [
+        ("url", json!("http://127.0.0.1:9/v1/voice/x")),
+        ("url", json!("http://voice-0.evil/v1/voice/x")),
+        ("url", json!("http://voice-0/admin")),
+        ("token", json!("another")),
+        ("sdp", json!("bad")),
+        ("sdp", json!("x".repeat(70_000))),
+        ("sdp", Value::Null),
+    ] {
+        let (status, body) = offer(0, &|body| body[field] = value.clone()).await?;
+        assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!(50_035)), "{field}: {body}");
+        assert!(body["errors"][field]["_errors"][0]["message"].is_string(), "{field}: {body}");
+    }
     Ok(())
 }
 

@@ -38,16 +38,10 @@ pub(super) async fn offer(call: Call) -> Answered {
         sdp: String,
     }
     let mut form = Form::read(&call.headers, &call.body)?;
-    let mut text = |field, most| {
-        let is_named = form.names(field);
-        let text = form.text(field, most);
-        if !is_named {
-            form.fault(field, Fault::new("BASE_TYPE_REQUIRED", "This field is required"));
-        }
-        text.unwrap_or_default()
-    };
-    let (url, token, offer) = (text("url", ADDRESS), text("token", TOKEN), text("sdp", DESCRIPTION));
-    let url = form.finish(url)?;
+    let read = (form.text("url", ADDRESS), form.text("token", TOKEN), form.text("sdp", DESCRIPTION));
+    let (url, token, offer) = form.finish(read)?;
+    let url = required("url", url)?;
+    let (token, offer) = (required("token", token)?, required("sdp", offer)?);
     // Nothing is asked but of a server that the routers name.
     let Some((server, session_id)) = call.shared.state.voice.server(&url) else {
         return Err(Refusal::field("url", Fault::new("VOICE_SERVER_UNKNOWN", "There is no such voice server.")));
@@ -65,4 +59,8 @@ pub(super) async fn offer(call: Call) -> Answered {
         }),
         Err(_) => Err(Refusal::unavailable("the voice server did not answer")),
     }
+}
+
+fn required(field: &str, text: Option<String>) -> Result<String, Refusal> {
+    text.ok_or_else(|| Refusal::field(field, Fault::new("BASE_TYPE_REQUIRED", "This field is required")))
 }

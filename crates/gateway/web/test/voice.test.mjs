@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listed, wanted } from '../devices.js';
+import { listed, open, wanted } from '../devices.js';
 import { createStore } from '../store.js';
 import { nameOf } from '../state/guilds.js';
 import { measure, people, verdict } from '../state/voice.js';
@@ -232,7 +232,14 @@ test('another microphone takes the place of the one there is; who has no choice 
   assert.deepEqual(ids('audioinput', 'b'), [['a', false], ['b', true]]);
   assert.deepEqual(ids('audioinput', 'gone'), [['a', true], ['b', false]]);
   assert.deepEqual(ids('audiooutput', null), [['c', true]]);
-  assert.deepEqual([wanted(null).deviceId, wanted('b').deviceId], [undefined, { ideal: 'b' }]);
+  assert.deepEqual([wanted(null).deviceId, wanted('b').deviceId], [undefined, { exact: 'b' }]);
+  const asked = [];
+  const media = { getUserMedia: async ({ audio }) => {
+    asked.push(audio.deviceId?.exact ?? null);
+    if (asked.length === 1) throw Object.assign(new Error('gone'), { name: 'OverconstrainedError' });
+    return 'stream';
+  } };
+  assert.deepEqual([await open(media), asked.at(-1)], ['stream', null], 'one that is gone is no reason for none');
 });
 
 test('one word says how good a connection is', () => {

@@ -9,9 +9,16 @@
 //! quality <user>                              waits for the next window of that user
 //! spans                                       all finished spans
 //! metrics                                     what is counted
+//! joins <per second> <seconds>                begins to have native clients come and go, in a room of their own
+//! joined                                      waits for the end of it: how long they took
 //! ```
 //!
 //! It ends with its input. Settings: `VOICE_ALONE_CONFIG`, TOML.
+
+#[path = "../../tests/calls/bare.rs"]
+#[allow(dead_code)]
+mod bare;
+mod joins;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -27,6 +34,7 @@ use clarion_runtime::{Address, Listen, Process};
 use clarion_voice::{Config, Deps, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::task::JoinHandle;
 use tonic::Streaming;
 use tonic::transport::Channel as GrpcChannel;
 
@@ -52,7 +60,7 @@ fn main() -> anyhow::Result<()> {
         let mut client = VoiceClient::connect(url).await?;
         let attend = v1::AttendVoiceRequest { gateway: "alone".to_owned() };
         let notices = client.attend(attend).await?.into_inner();
-        Alone { capture, client, notices, heard: HashMap::new(), left: HashMap::new() }.obey().await
+        Alone { capture, client, notices, heard: HashMap::new(), left: HashMap::new(), joins: None }.obey().await
     });
     process.stop();
     done
@@ -64,6 +72,7 @@ struct Alone {
     notices: Streaming<VoiceNotice>,
     heard: HashMap<u64, Vec<Value>>,
     left: HashMap<u64, String>,
+    joins: Option<JoinHandle<anyhow::Result<Value>>>,
 }
 
 impl Alone {
@@ -121,6 +130,14 @@ impl Alone {
                 let spans = self.capture.spans();
                 Ok(json!(spans.iter().map(span).collect::<Vec<_>>()))
             }
+            ["joins", rate, seconds] => {
+                let (rate, seconds) = (rate.parse()?, seconds.parse()?);
+                #[allow(clippy::disallowed_methods, reason = "no service: it ends with the program")]
+                let joins = tokio::spawn(joins::run(self.client.clone(), rate, seconds));
+                self.joins = Some(joins);
+                Ok(json!({}))
+            }
+            ["joined"] => self.joins.take().context("nobody joins")?.await?,
             ["metrics"] => Ok(json!({ "text": self.capture.process().render_metrics() })),
             _ => bail!("no such command"),
         }
