@@ -86,7 +86,7 @@ impl Client {
         assert!(self.conversation.deadline() <= self.now + HEARTBEAT * 3 / 2);
         let begins = matches!(action, Action::Identify(_) | Action::Resume(_));
         let needs = matches!(action, Action::SetPresence(_) | Action::SetVoice(_) | Action::RequestMembers(_));
-        assert!(!(begins && self.live) && !(needs && !self.live), "{action:?}");
+        assert!(if self.live { !begins } else { !needs }, "{action:?}");
         match action {
             Action::Identify(identify) => {
                 assert!(identify.shard.0 < identify.shard.1);
