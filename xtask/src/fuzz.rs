@@ -34,7 +34,7 @@ struct Options {
 /// Builds the targets and runs each for a while; fails when an input breaks one.
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let options = Options::read(arguments, &names()?)?;
-    let programs = build()?;
+    let programs = build(&options.targets)?;
     if options.minimise {
         return options.targets.iter().try_for_each(|name| run::minimise(&programs.join(name), name));
     }
@@ -95,16 +95,25 @@ fn names() -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all targets; answers the folder they are in.
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds targets, with the crates they are of; answers the folder they are in.
+fn build(targets: &[String]) -> anyhow::Result<PathBuf> {
     // With the target named, the counters are in none of what runs while building.
     let host = output(command("rustc", &["-vV"]).stdin(std::process::Stdio::null())).unwrap_or_default();
     let host =
         host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say what it runs on")?;
-    let arguments = ["build", "--quiet", "--package", "clarion-fuzz", "--features", "libfuzzer", "--bins"];
     let folder = target().join("fuzz");
-    let mut cargo = command("cargo", &arguments);
-    cargo.args(["--profile", "fuzz", "--target", host]).env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", COUNTERS);
+    let mut cargo = command("cargo", &["build", "--quiet", "--package", "clarion-fuzz", "--profile", "fuzz"]);
+    cargo.args(["--target", host]).env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", COUNTERS);
+    for name in targets {
+        cargo.args(["--bin", name, "--features", &feature(name)?]);
+    }
     check(&mut cargo)?;
     Ok(folder.join(host).join("fuzz"))
+}
+
+/// The feature of `fuzz/` that a target needs: the crate that it is of.
+fn feature(target: &str) -> anyhow::Result<String> {
+    let program = fs::read_to_string(root().join("fuzz/src/bin").join(target).with_extension("rs"))?;
+    let of = program.split("clarion_").nth(1).and_then(|behind| behind.split("::").next());
+    of.map(str::to_owned).with_context(|| format!("fuzz/src/bin/{target}.rs names no crate"))
 }
