@@ -150,7 +150,7 @@ mod tests {
         let silent = (Address::Http(format!("http://{}", silent.local_addr().expect("an address"))), silent);
         let peers = Peers {
             routers: vec![nobody.clone(), silent.0.clone()],
-            presence: Some(fake.clone()),
+            presence: vec![fake.clone()],
             search: Some(fake.clone()),
             ..Peers::default()
         };
