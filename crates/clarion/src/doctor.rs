@@ -1,10 +1,14 @@
 //! `clarion doctor`: what is wrong with the machine and with what Clarion leans on, before it is trusted with messages.
 //! A check is a line; the exit code says whether one of them failed.
 
+mod peers;
+mod redis;
+
 use std::fmt;
 
 use anyhow::bail;
 use clarion_model::time::Timestamp;
+use clarion_storage::cache;
 use clarion_storage::scylla::{Inspection, inspect};
 
 use crate::{Config, StorageKind};
@@ -62,6 +66,10 @@ async fn checks(config: &Config) -> Vec<Finding> {
             Err(error) => findings.push(Finding::refused("store", error.to_string())),
         },
     }
+    if config.cache.kind == cache::Kind::Redis {
+        findings.extend(redis::check(&config.cache.redis).await);
+    }
+    findings.extend(peers::check(&config.peers).await);
     findings
 }
 
@@ -132,14 +140,19 @@ fn store(seen: &Inspection) -> Vec<Finding> {
             ),
             other => Finding::doubtful("commit log", format!("{at}: {}, expected batch", other.unwrap_or("not told"))),
         });
-        let detail = format!("{at}: {} ms ahead of this machine", answer.ahead_ms);
-        findings.push(match answer.ahead_ms.unsigned_abs() {
-            off if off > CLOCK_MS.1 => Finding::refused("node's clock", detail),
-            off if off > CLOCK_MS.0 => Finding::doubtful("node's clock", detail),
-            _ => Finding::fine("node's clock", detail),
-        });
+        findings.push(other_clock("node's clock", at, answer.ahead_ms));
     }
     findings
+}
+
+/// What is to be said of a clock elsewhere.
+fn other_clock(what: &'static str, at: &impl fmt::Display, ahead_ms: i64) -> Finding {
+    let detail = format!("{at}: {ahead_ms} ms ahead of this machine");
+    match ahead_ms.unsigned_abs() {
+        off if off > CLOCK_MS.1 => Finding::refused(what, detail),
+        off if off > CLOCK_MS.0 => Finding::doubtful(what, detail),
+        _ => Finding::fine(what, detail),
+    }
 }
 
 impl Finding {

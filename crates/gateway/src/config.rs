@@ -57,7 +57,7 @@ pub struct Config {
 }
 
 /// How often an account may start sessions. Clients are told (`GET /gateway/bot`), and libraries pace themselves by it.
-/// Each gateway counts for itself.
+/// Gateways that share Redis count together, others each for itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identify {

@@ -16,7 +16,7 @@ use clarion_observability::metric::{Counter, GatewayMetrics, ResumedFrom};
 use clarion_proto::v1;
 use clarion_proto::v1::gateway_client::GatewayClient;
 use clarion_runtime::{Address, Host};
-use clarion_storage::cache::{Cache, CacheError, CacheKey, Observed, Version};
+use clarion_storage::cache::{Cache, CacheError, CacheKey, Version};
 use prost::Message;
 use tokio::sync::Mutex;
 use tonic::Code;
@@ -89,7 +89,6 @@ impl Elsewhere {
         window: Duration,
         metrics: &GatewayMetrics,
     ) -> Self {
-        let cache = Arc::new(Observed::new(cache, host.telemetry()));
         let checkpoints = metrics.checkpoints.clone();
         Self { host, cache, number, window, checkpoints, remains: Mutex::default() }
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use clarion_model::id::UserId;
+use clarion_storage::cache::{CacheKey, Count, Window as SharedWindow};
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
@@ -35,6 +36,9 @@ pub(crate) struct Bucket {
     /// The channel or guild it is about; zero for routes that are about neither.
     pub(crate) major: u64,
 }
+
+/// Under what windows are counted that gateways share.
+const KIND: &str = "limits";
 
 /// How a caller stands after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,18 @@ impl RateLimit {
     }
 }
 
+impl Bucket {
+    /// The window of this bucket that all gateways count in.
+    pub(crate) fn shared(&self, limit: RateLimit) -> SharedWindow {
+        let caller = match self.caller {
+            Caller::User(user) => format!("user:{user}"),
+            Caller::Address(address) => format!("address:{address}"),
+        };
+        let key = CacheKey::new(KIND, format!("{caller}:{}:{}", self.name, self.major));
+        SharedWindow { key, limit: limit.limit, length: limit.window() }
+    }
+}
+
 impl RateLimiter {
     /// Remembers at most `most` windows. When there are more, those unused for longest count anew.
     pub(crate) fn new(most: usize) -> Self {
@@ -100,6 +116,13 @@ impl RateLimiter {
             window.used += 1;
         }
         standing(now, *window, limit, allowed)
+    }
+
+    /// Takes over how full a window is that all gateways count in.
+    pub(crate) fn learn(&mut self, now: Instant, bucket: Bucket, limit: RateLimit, count: Count) -> Standing {
+        let window = Window { ends: now + count.ends_in, used: count.used };
+        self.windows.insert(bucket, window);
+        standing(now, window, limit, count.counted)
     }
 
     /// How a caller stands, without counting anything.
@@ -155,6 +178,17 @@ mod tests {
         }
         let address = Bucket { caller: Caller::Address(IpAddr::from([127, 0, 0, 1])), ..bucket(1, 1) };
         assert!(limiter.look(now, &address, LIMIT).allowed);
+    }
+
+    #[test]
+    fn what_others_counted_is_beyond_a_limit_here_too() {
+        let (mut limiter, now) = (RateLimiter::new(100), Instant::now());
+        assert!(limiter.take(now, bucket(1, 1), LIMIT).allowed);
+        let ends_in = Duration::from_millis(300);
+        let learnt = limiter.learn(now, bucket(1, 1), LIMIT, Count { counted: true, used: 3, ends_in });
+        assert_eq!((learnt.allowed, learnt.remaining, learnt.reset_after), (true, 0, ends_in));
+        assert!(!limiter.take(now, bucket(1, 1), LIMIT).allowed);
+        assert!(limiter.take(now + ends_in, bucket(1, 1), LIMIT).allowed);
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use clarion_observability::metric::GatewayMetrics;
 use clarion_proto::v1::gateway_server::GatewayServer;
 use clarion_proto::v1::search_client::SearchClient;
 use clarion_runtime::{Address, Host, Listener};
-use clarion_storage::cache::Cache;
+use clarion_storage::cache::{Cache, Observed};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -53,7 +53,7 @@ const MOVES: usize = 64;
 /// What a gateway is given.
 #[derive(Clone)]
 pub struct Deps {
-    /// Where sessions are kept for other gateways.
+    /// Where sessions are kept for other gateways, and where these count together if they share it.
     pub cache: Arc<dyn Cache>,
     /// Where the routers answer.
     pub routers: Vec<Address>,
@@ -117,7 +117,9 @@ impl Server {
         let shards = shard::start(shards, limits, &host, &metrics).context("cannot start a shard")?;
         let number = random_number().context("no randomness")?;
         let adopted = Adopted::default();
-        let elsewhere = Arc::new(Elsewhere::new(host.clone(), deps.cache, number, config.resume_window(), &metrics));
+        let cache: Arc<dyn Cache> = Arc::new(Observed::new(deps.cache, host.telemetry()));
+        let elsewhere = Elsewhere::new(host.clone(), cache.clone(), number, config.resume_window(), &metrics);
+        let elsewhere = Arc::new(elsewhere);
         let stop = CancellationToken::new();
         let (hub_handle, commands) = hub::handle();
         let (voice, voice_commands, rooms) = voice::handle();
@@ -125,8 +127,8 @@ impl Server {
         let life = format!("{}/{number:08x}", host.instance());
         let directory = Directory::new(host.clone(), &deps.routers);
         let accounts = Accounts::new(directory.clone(), Box::new(hub_handle.clone()), metrics.clone());
-        let starts = Arc::new(Starts::new(config.identify.clone()));
-        let limits = Arc::new(rest::Limits::new(config.rest.rate_limits.clone()));
+        let starts = Arc::new(Starts::new(config.identify.clone(), cache.clone()));
+        let limits = Arc::new(rest::Limits::new(config.rest.rate_limits.clone(), cache));
         let api = rest::router(rest::State {
             directory: directory.clone(),
             accounts: accounts.clone(),

@@ -4,12 +4,18 @@
 //! A bucket is `shard_id % max_concurrency`, as libraries reckon that pace themselves; they come no faster than they may.
 //! A person's devices, and a bot that its author restarts, are all in bucket 0: the first few need not wait for each other.
 //! One more waits for its turn; it is refused when that is further away than one turn, and then has used up nothing.
+//!
+//! Gateways that share a cache keep accounts there (`shared.rs`); what is here is then what was last seen of them, and holds
+//! while the cache does not answer.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod shared;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clarion_model::id::UserId;
 use clarion_observability::metric::AdmissionRefusal;
+use clarion_storage::cache::Cache;
 
 use crate::bounded::Bounded;
 use crate::config::Identify;
@@ -21,10 +27,12 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 /// Most accounts remembered. Beyond it, those that came least count anew.
 const ACCOUNTS: usize = 200_000;
 
-/// The sessions that accounts have started here.
+/// The sessions that accounts have started.
 pub(crate) struct Starts {
     rules: Identify,
     accounts: Mutex<Bounded<UserId, Account>>,
+    /// Where all gateways keep them.
+    shared: Option<Arc<dyn Cache>>,
 }
 
 /// What is left to an account.
@@ -35,7 +43,7 @@ pub(crate) struct Left {
     pub(crate) reset_after: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Account {
     ends: Instant,
     used: u32,
@@ -44,8 +52,10 @@ struct Account {
 }
 
 impl Starts {
-    pub(crate) fn new(rules: Identify) -> Self {
-        Self { rules, accounts: Mutex::new(Bounded::new(ACCOUNTS)) }
+    /// `cache`: where gateways keep accounts together, if it is one that they share.
+    pub(crate) fn new(rules: Identify, cache: Arc<dyn Cache>) -> Self {
+        let shared = cache.is_shared().then_some(cache);
+        Self { rules, accounts: Mutex::new(Bounded::new(ACCOUNTS)), shared }
     }
 
     /// The rules.
@@ -54,39 +64,41 @@ impl Starts {
     }
 
     /// Counts a session that an account starts for one of its shards. Answers how long it has to wait for its turn.
-    pub(crate) fn take(&self, now: Instant, user: UserId, shard: u32) -> Result<Duration, AdmissionRefusal> {
+    pub(crate) async fn take(&self, now: Instant, user: UserId, shard: u32) -> Result<Duration, AdmissionRefusal> {
         if !self.rules.enforced {
             return Ok(Duration::ZERO);
         }
+        if let Some(cache) = &self.shared
+            && let Ok((taken, account)) = shared::take(&**cache, &self.rules, now, user, shard).await
+        {
+            self.accounts().insert(user, account);
+            return taken;
+        }
         let mut accounts = self.accounts();
-        if accounts.get_mut(&user).is_none_or(|account| account.ends <= now) {
-            accounts.insert(user, Account { ends: now + DAY, used: 0, buckets: Vec::new() });
+        if let Some(account) = accounts.get_mut(&user).filter(|account| account.ends > now) {
+            return account.take(&self.rules, now, shard);
         }
-        let Some(account) = accounts.get_mut(&user) else { return Ok(Duration::ZERO) };
-        if account.used >= self.rules.session_start_limit {
-            return Err(AdmissionRefusal::SessionLimit);
-        }
-        let bucket = shard % self.rules.max_concurrency.max(1);
-        account.buckets.retain(|(_, clear)| *clear > now);
-        let clear = account.buckets.iter().find(|(of, _)| *of == bucket).map_or(now, |(_, clear)| *clear);
-        let at_once = EVERY * self.rules.burst.max(1).saturating_sub(1);
-        let wait = clear.saturating_duration_since(now).saturating_sub(at_once);
-        if wait > EVERY {
-            return Err(AdmissionRefusal::Concurrency);
-        }
-        account.used += 1;
-        account.buckets.retain(|(of, _)| *of != bucket);
-        account.buckets.push((bucket, clear + EVERY));
-        Ok(wait)
+        let mut account = Account::new(now);
+        let taken = account.take(&self.rules, now, shard);
+        accounts.insert(user, account);
+        taken
     }
 
     /// What is left to an account.
-    pub(crate) fn left(&self, now: Instant, user: UserId) -> Left {
-        let limit = self.rules.session_start_limit;
-        match self.accounts().peek(&user).filter(|account| account.ends > now) {
-            Some(account) => Left { remaining: limit.saturating_sub(account.used), reset_after: account.ends - now },
-            None => Left { remaining: limit, reset_after: DAY },
+    pub(crate) async fn left(&self, now: Instant, user: UserId) -> Left {
+        if let Some(cache) = &self.shared
+            && let Ok(account) = shared::read(&**cache, now, user).await
+        {
+            return account.map_or_else(|| self.all(), |account| account.left(&self.rules, now));
         }
+        match self.accounts().peek(&user).filter(|account| account.ends > now) {
+            Some(account) => account.left(&self.rules, now),
+            None => self.all(),
+        }
+    }
+
+    fn all(&self) -> Left {
+        Left { remaining: self.rules.session_start_limit, reset_after: DAY }
     }
 
     fn accounts(&self) -> MutexGuard<'_, Bounded<UserId, Account>> {
@@ -94,90 +106,35 @@ impl Starts {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const BOT: UserId = UserId(1);
-
-    fn starts(change: impl FnOnce(&mut Identify)) -> Starts {
-        let mut rules = Identify::default();
-        change(&mut rules);
-        Starts::new(rules)
+impl Account {
+    fn new(now: Instant) -> Self {
+        Self { ends: now + DAY, used: 0, buckets: Vec::new() }
     }
 
-    #[test]
-    fn the_devices_of_a_person_do_not_wait_for_each_other() {
-        let (starts, now) = (starts(|_| {}), Instant::now());
-        for _ in 0..5 {
-            assert_eq!(starts.take(now, BOT, 0), Ok(Duration::ZERO));
+    /// Counts a session. Answers how long it has to wait for its turn; who is refused has used up nothing.
+    fn take(&mut self, rules: &Identify, now: Instant, shard: u32) -> Result<Duration, AdmissionRefusal> {
+        if self.used >= rules.session_start_limit {
+            return Err(AdmissionRefusal::SessionLimit);
         }
-        assert_eq!(starts.take(now, BOT, 0), Ok(EVERY), "one more waits for its turn");
-        assert_eq!(starts.take(now, BOT, 0), Err(AdmissionRefusal::Concurrency));
-        assert_eq!(starts.left(now, BOT).remaining, 1_000 - 6, "who was refused has used up nothing");
-        assert_eq!(starts.take(now, UserId(2), 0), Ok(Duration::ZERO));
-        assert_eq!(starts.take(now, BOT, 1), Ok(Duration::ZERO), "a bucket of its own");
-        assert_eq!(
-            starts.take(now, BOT, 16),
-            Err(AdmissionRefusal::Concurrency),
-            "shard 16 is in the bucket of shard 0"
-        );
+        let bucket = shard % rules.max_concurrency.max(1);
+        self.buckets.retain(|(_, clear)| *clear > now);
+        let clear = self.buckets.iter().find(|(of, _)| *of == bucket).map_or(now, |(_, clear)| *clear);
+        let at_once = EVERY * rules.burst.max(1).saturating_sub(1);
+        let wait = clear.saturating_duration_since(now).saturating_sub(at_once);
+        if wait > EVERY {
+            return Err(AdmissionRefusal::Concurrency);
+        }
+        self.used += 1;
+        self.buckets.retain(|(of, _)| *of != bucket);
+        self.buckets.push((bucket, clear + EVERY));
+        Ok(wait)
     }
 
-    #[test]
-    fn a_bot_that_paces_itself_never_waits() {
-        let starts = starts(|rules| rules.burst = 1);
-        let mut now = Instant::now();
-        for _ in 0..4 {
-            for shard in 0..16 {
-                assert_eq!(starts.take(now, BOT, shard), Ok(Duration::ZERO));
-            }
-            now += EVERY;
-        }
-    }
-
-    #[test]
-    fn a_day_has_so_many_and_then_none() {
-        let starts = starts(|rules| (rules.session_start_limit, rules.burst) = (3, 100));
-        let now = Instant::now();
-        assert_eq!(starts.left(now, BOT), Left { remaining: 3, reset_after: DAY });
-        for left in [2, 1, 0] {
-            assert!(starts.take(now, BOT, 0).is_ok());
-            assert_eq!(starts.left(now + EVERY, BOT), Left { remaining: left, reset_after: DAY - EVERY });
-        }
-        let last = now + DAY - Duration::from_millis(1);
-        assert_eq!(starts.take(last, BOT, 0), Err(AdmissionRefusal::SessionLimit));
-        assert!(starts.take(now + DAY, BOT, 0).is_ok());
-        assert_eq!(starts.left(now + DAY, BOT).remaining, 2);
-    }
-
-    #[test]
-    fn nothing_is_held_where_it_is_not_wanted() {
-        let starts = starts(|rules| (rules.enforced, rules.session_start_limit) = (false, 1));
-        for _ in 0..100 {
-            assert_eq!(starts.take(Instant::now(), BOT, 0), Ok(Duration::ZERO));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn in_the_long_run_a_bucket_has_one_every_five_seconds(
-            steps in prop::collection::vec(0u64..4_000, 1..300), burst in 1u32..6,
-        ) {
-            let starts = starts(|rules| rules.burst = burst);
-            let begun = Instant::now();
-            let (mut now, mut through, mut last) = (begun, 0u32, begun);
-            for step in steps {
-                now += Duration::from_millis(step);
-                if let Ok(wait) = starts.take(now, BOT, 0) {
-                    prop_assert!(wait <= EVERY);
-                    through += 1;
-                    last = last.max(now + wait);
-                }
-                let most = burst + (last - begun).as_secs() as u32 / 5;
-                prop_assert!(through <= most, "{} of {}", through, most);
-            }
-        }
+    fn left(&self, rules: &Identify, now: Instant) -> Left {
+        let remaining = rules.session_start_limit.saturating_sub(self.used);
+        Left { remaining, reset_after: self.ends.saturating_duration_since(now) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ impl Connection {
         shard: u32,
         span: &Span,
     ) -> Result<Permit, Flow> {
-        let wait = match self.gate.starts.take(Instant::now(), user, shard) {
+        let wait = match self.gate.starts.take(Instant::now(), user, shard).await {
             Ok(Duration::ZERO) => return Ok(permit),
             Ok(wait) => wait,
             Err(reason) => {

@@ -146,7 +146,7 @@ impl Connection {
                 Ok(account)
             }
             Err(AuthError::Invalid) => {
-                self.gate.api_limits.count_invalid(Instant::now(), Some(self.address));
+                self.gate.api_limits.count_invalid(Instant::now(), Some(self.address)).await;
                 span::fail(span, "auth_failed");
                 Err(Violation { code: CloseCode::AUTHENTICATION_FAILED, reason: "authentication failed" })
             }

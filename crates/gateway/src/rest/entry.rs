@@ -12,7 +12,7 @@ pub(super) fn gateway(call: OpenCall) -> Answered {
 
 pub(super) async fn gateway_bot(call: Call) -> Answered {
     let starts = &call.shared.state.entry.starts;
-    let left = starts.left(Instant::now(), call.user_id());
+    let left = starts.left(Instant::now(), call.user_id()).await;
     let session_start_limit = SessionStartLimit {
         total: starts.rules().session_start_limit,
         remaining: left.remaining,

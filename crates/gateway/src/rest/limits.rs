@@ -1,12 +1,17 @@
 //! The limits of the API: who is counted for what, and how answers say it.
+//!
+//! Gateways that share a cache with others count there, one call for all windows of a request, so that a limit is one however
+//! many gateways a client asks. Who is known to be beyond a limit is refused without asking. Without an answer of the cache
+//! each gateway counts for itself, from where it last knew.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use clarion_model::id::UserId;
 use clarion_observability::metric::RateScope;
+use clarion_storage::cache::{Cache, Window};
 
 use super::config::RateLimits;
 use super::operation::{Class, Operation};
@@ -33,6 +38,8 @@ const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 pub(crate) struct Limits {
     config: RateLimits,
     limiter: Mutex<RateLimiter>,
+    /// Where all gateways count.
+    shared: Option<Arc<dyn Cache>>,
 }
 
 /// How a request stands, and under which name.
@@ -49,8 +56,10 @@ pub(super) struct Beyond {
 }
 
 impl Limits {
-    pub(crate) fn new(config: RateLimits) -> Self {
-        Self { limiter: Mutex::new(RateLimiter::new(config.windows)), config }
+    /// `cache`: where gateways count together, if it is one that they share.
+    pub(crate) fn new(config: RateLimits, cache: Arc<dyn Cache>) -> Self {
+        let shared = cache.is_shared().then_some(cache);
+        Self { limiter: Mutex::new(RateLimiter::new(config.windows)), config, shared }
     }
 
     /// How somebody stands who has not been counted yet.
@@ -59,14 +68,20 @@ impl Limits {
     }
 
     /// Counts a request by nobody in particular.
-    pub(super) fn open(&self, now: Instant, address: Option<IpAddr>, counted: &mut Counted) -> Result<(), Beyond> {
+    pub(super) async fn open(
+        &self,
+        now: Instant,
+        address: Option<IpAddr>,
+        counted: &mut Counted,
+    ) -> Result<(), Beyond> {
         let bucket = Bucket { caller: by_address(address), name: OPEN, major: 0 };
-        *counted = Counted { standing: self.take(now, bucket, self.config.open), bucket: OPEN };
+        let (_, standing) = self.take(now, &[(bucket, self.config.open)]).await;
+        *counted = Counted { standing, bucket: OPEN };
         within(counted.standing, false, RateScope::Address)
     }
 
     /// Counts a user's request of an operation, about a channel or guild.
-    pub(super) fn user(
+    pub(super) async fn user(
         &self,
         now: Instant,
         user: UserId,
@@ -75,14 +90,15 @@ impl Limits {
         counted: &mut Counted,
     ) -> Result<(), Beyond> {
         let caller = Caller::User(user);
-        let global = self.take(now, Bucket { caller, name: GLOBAL_BUCKET, major: 0 }, self.config.global);
-        if !global.allowed {
-            *counted = Counted { standing: global, bucket: GLOBAL_BUCKET };
-            return within(global, true, RateScope::Global);
-        }
         let major = if operation.class == Class::Read { 0 } else { major };
-        let bucket = Bucket { caller, name: operation.name, major };
-        *counted = Counted { standing: self.take(now, bucket, self.of(operation.class)), bucket: operation.name };
+        let global = (Bucket { caller, name: GLOBAL_BUCKET, major: 0 }, self.config.global);
+        let own = (Bucket { caller, name: operation.name, major }, self.of(operation.class));
+        let (at, standing) = self.take(now, &[global, own]).await;
+        if at == 0 {
+            *counted = Counted { standing, bucket: GLOBAL_BUCKET };
+            return within(standing, true, RateScope::Global);
+        }
+        *counted = Counted { standing, bucket: operation.name };
         let scope = if major == 0 { RateScope::Route } else { RateScope::Channel };
         within(counted.standing, false, scope)
     }
@@ -102,15 +118,37 @@ impl Limits {
     }
 
     /// A token from an address did not hold.
-    pub(crate) fn count_invalid(&self, now: Instant, address: Option<IpAddr>) {
-        self.take(now, invalid(address), self.config.invalid);
+    pub(crate) async fn count_invalid(&self, now: Instant, address: Option<IpAddr>) {
+        self.take(now, &[(invalid(address), self.config.invalid)]).await;
     }
 
-    fn take(&self, now: Instant, bucket: Bucket, limit: RateLimit) -> Standing {
+    /// Counts one in each bucket up to the first that is full. Answers the last that was looked at: which, and how it stands.
+    async fn take(&self, now: Instant, asked: &[(Bucket, RateLimit)]) -> (usize, Standing) {
         if !self.config.enabled {
-            return limit.untouched();
+            let at = asked.len() - 1;
+            return (at, asked[at].1.untouched());
         }
-        self.limiter().take(now, bucket, limit)
+        let here = self.take_here(now, asked);
+        let Some(shared) = self.shared.as_ref().filter(|_| here.1.allowed) else { return here };
+        let windows: Vec<Window> = asked.iter().map(|(bucket, limit)| bucket.shared(*limit)).collect();
+        // Without an answer, what was counted here holds.
+        let Ok(counts) = shared.count(&windows).await else { return here };
+        let (mut limiter, now) = (self.limiter(), Instant::now());
+        let learnt =
+            asked.iter().zip(counts).map(|((bucket, limit), count)| limiter.learn(now, *bucket, *limit, count));
+        learnt.enumerate().last().unwrap_or(here)
+    }
+
+    fn take_here(&self, now: Instant, asked: &[(Bucket, RateLimit)]) -> (usize, Standing) {
+        let mut limiter = self.limiter();
+        let mut last = (0, asked[0].1.untouched());
+        for (at, (bucket, limit)) in asked.iter().enumerate() {
+            last = (at, limiter.take(now, *bucket, *limit));
+            if !last.1.allowed {
+                break;
+            }
+        }
+        last
     }
 
     fn of(&self, class: Class) -> RateLimit {
@@ -174,6 +212,8 @@ fn seconds(duration: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use clarion_storage::cache::MemoryCache;
+
     use super::*;
 
     #[test]
@@ -182,13 +222,14 @@ mod tests {
         assert_eq!(seconds(Duration::ZERO), "0.000");
     }
 
-    #[test]
-    fn every_header_is_there_whether_limits_are_held_or_not() {
+    #[tokio::test]
+    async fn every_header_is_there_whether_limits_are_held_or_not() {
         for enabled in [true, false] {
-            let limits = Limits::new(RateLimits { enabled, ..RateLimits::default() });
+            let cache = Arc::new(MemoryCache::new(&clarion_storage::cache::Config::default()));
+            let limits = Limits::new(RateLimits { enabled, ..RateLimits::default() }, cache);
             let mut counted = limits.nominal();
             for _ in 0..3 {
-                assert!(limits.open(Instant::now(), None, &mut counted).is_ok());
+                assert!(limits.open(Instant::now(), None, &mut counted).await.is_ok());
             }
             let mut headers = HeaderMap::new();
             counted.write(SystemTime::now(), false, &mut headers);

@@ -110,7 +110,7 @@ impl Visit {
                 let carried_out = tokio::time::timeout_at(until, self.carry_out(operation, parts, &mut upload)).await;
                 carried_out.unwrap_or(Err(Refusal::TIMED_OUT))
             }
-            Asked::Nothing(refusal) => self.count_open().and(Err(refusal.clone())),
+            Asked::Nothing(refusal) => self.count_open().await.and(Err(refusal.clone())),
         };
         let mut response = self.finish(asked.operation(), answered);
         let is_read = upload.discard(until).await;
@@ -124,14 +124,15 @@ impl Visit {
         let handler = match operation.handler {
             Handler::Known(handler) => handler,
             Handler::Open(handler) => {
-                self.count_open()?;
+                self.count_open().await?;
                 let peer = parts.extensions.get::<ClientAddress>().map(|peer| peer.0);
                 return handler(OpenCall { shared: self.shared.clone(), headers: parts.headers, peer });
             }
         };
         let user = self.authenticate(&parts.headers).await?;
         let path = path(&mut parts).await?;
-        let standing = self.shared.limits.user(Instant::now(), user.id, operation, path.major(), &mut self.counted);
+        let limits = &self.shared.limits;
+        let standing = limits.user(Instant::now(), user.id, operation, path.major(), &mut self.counted).await;
         standing.map_err(|beyond| self.beyond(beyond))?;
         let config = &self.shared.state.config;
         let body = match operation.method {
@@ -166,15 +167,15 @@ impl Visit {
                 Ok(account.user)
             }
             Err(AuthError::Invalid) => {
-                limits.count_invalid(now, self.address);
+                limits.count_invalid(now, self.address).await;
                 Err(Refusal::UNAUTHORIZED)
             }
             Err(error @ AuthError::Unavailable) => Err(Refusal::unavailable(error.to_string())),
         }
     }
 
-    fn count_open(&mut self) -> Result<(), Refusal> {
-        let standing = self.shared.limits.open(Instant::now(), self.address, &mut self.counted);
+    async fn count_open(&mut self) -> Result<(), Refusal> {
+        let standing = self.shared.limits.open(Instant::now(), self.address, &mut self.counted).await;
         standing.map_err(|beyond| self.beyond(beyond))
     }
 
