@@ -22,7 +22,7 @@ async fn histories_read(cluster: &Processes) -> anyhow::Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_readers_of_a_cold_channel_cause_one_query() -> anyhow::Result<()> {
-    let shape = Shape { routers: 1, channels: 1, gateways: 1 };
+    let shape = Shape { routers: 1, channels: 1, gateways: 1, presences: 1 };
     let Some(mut cluster) = Processes::start(Path::new(PROGRAM), shape, &[]).await? else { return Ok(()) };
     let (token, channel) = cluster.make_channel("router-0").await?;
     let api = Api::new(&format!("http://{}/api/v10", cluster.gateway(0)?), &token);
