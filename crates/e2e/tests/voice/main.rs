@@ -326,7 +326,9 @@ async fn members_are_silenced_moved_and_put_out_over_the_api() -> anyhow::Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_may_go_by_any_gateway() -> anyhow::Result<()> {
-    let mut cluster = Cluster::with(Topology { channel_servers: 1, gateways: 2, voice_servers: 0 }, |_| {}).await?;
+    let mut cluster =
+        Cluster::with(Topology { channel_servers: 1, gateways: 2, presence_servers: 1, voice_servers: 0 }, |_| {})
+            .await?;
     let _voice = FakeVoice::start(&mut cluster, "voice-0", "").await?;
     let ada = cluster.demo().users[0].clone();
     let mut hers = cluster.session(&ada, 0, INTENTS).await?;
