@@ -37,6 +37,7 @@ fn run() -> anyhow::Result<()> {
     let results = server::scratch().join("results");
     match words.split_first() {
         Some((word, [])) if word == "generate" => generate::run(),
+        Some((word, [time, folder])) if word == "append" => sends::append(time, folder),
         Some((word, [])) if word == "spin" => {
             println!("{}", cpu::spin().as_secs_f64());
             Ok(())

@@ -19,6 +19,7 @@ cargo xtask bench slow       how much others notice of sockets that stop reading
   --pairs N          measurements of each [7]
   --sockets N        sockets [1000; slow: 2000]
   --cpu SECONDS      processor time of a measurement [1.5]
+  --disk-ms N        of sends: a disk that takes so much longer to sync [0]
   --peers A,B        only these; of apart: work, memory
 ";
 
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) pairs: usize,
     pub(crate) sockets: usize,
     pub(crate) cpu_s: f64,
+    /// How much longer a sync of the disk is to take; for sends.
+    pub(crate) disk_ms: f64,
     peers: Option<Vec<String>>,
     pub(crate) results: PathBuf,
 }
@@ -42,8 +45,8 @@ impl Options {
     pub(crate) fn read_for(words: &[String], results: PathBuf, [sockets, few]: [usize; 2]) -> anyhow::Result<Self> {
         let smoke = words.iter().any(|w| w == "--smoke");
         let mut options = match smoke {
-            true => Self { smoke, pairs: 1, sockets: few, cpu_s: 0.05, peers: None, results },
-            false => Self { smoke, pairs: 7, sockets, cpu_s: 1.5, peers: None, results },
+            true => Self { smoke, pairs: 1, sockets: few, cpu_s: 0.05, disk_ms: 0.0, peers: None, results },
+            false => Self { smoke, pairs: 7, sockets, cpu_s: 1.5, disk_ms: 0.0, peers: None, results },
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -55,6 +58,7 @@ impl Options {
                 "--pairs" => options.pairs = value.parse()?,
                 "--sockets" => options.sockets = value.parse()?,
                 "--cpu" => options.cpu_s = value.parse()?,
+                "--disk-ms" => options.disk_ms = value.parse()?,
                 "--peers" => options.peers = Some(value.split(',').map(str::to_lowercase).collect()),
                 _ => bail!("unknown: {word}\n{USAGE}"),
             }

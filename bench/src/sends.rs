@@ -4,14 +4,18 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clarion::{Clarion, TRACED};
-use crate::generate::{Command, Sample};
+use crate::generate::{Command as Order, Sample};
 use crate::generator::Generator;
 use crate::options::Options;
+use crate::server::{SERVER_CORE, pinned};
 use crate::stats::{Spread, percentile, print_table};
 
 const SENDERS: usize = 64;
@@ -22,15 +26,27 @@ const PER_S: f64 = 1_000.0;
 const RECORD: usize = 256;
 
 /// What a bare append and sync came to.
+#[derive(Serialize, Deserialize)]
 struct Bare {
     per_s: f64,
     p50_ms: f64,
     p99_ms: f64,
 }
 
+/// The disk as it is, or as one that takes longer to sync.
+#[derive(Clone, Copy)]
+struct Disk<'a>(&'a [(&'static str, String)]);
+
 /// Measures sends to one channel, and to a channel of another guild each.
 pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
-    let mut clarion = Clarion::start("clarion", SENDERS, TRACED, folder)?;
+    let slower = match options.disk_ms {
+        0.0 => Vec::new(),
+        ms => slower(ms, folder)?,
+    };
+    let disk = Disk(&slower);
+    let mut settings = TRACED.to_vec();
+    settings.extend(slower.iter().map(|(name, value)| (*name, &**value)));
+    let mut clarion = Clarion::start("clarion", SENDERS, &settings, folder)?;
     let one = clarion.guild(0..SENDERS, 1)?;
     let many = (0..SENDERS).map(|n| clarion.guild(n..n + 1, 1)).collect::<anyhow::Result<Vec<_>>>()?;
     let (one, many) = (clarion.spec(0, SENDERS, vec![one]), clarion.spec(0, SENDERS, many));
@@ -56,15 +72,15 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
     ];
     for (what, spec, per_s) in kinds {
         let mut generator = Generator::start(spec)?;
-        generator.obey(&Command::Send { wall_s: time / 3.0, per_s })?;
+        generator.obey(&Order::Send { wall_s: time / 3.0, per_s })?;
         let mut pairs = Vec::new();
         for pair in 0..options.pairs {
-            let measure = |generator: &mut Generator| generator.obey(&Command::Send { wall_s: time, per_s });
+            let measure = |generator: &mut Generator| generator.obey(&Order::Send { wall_s: time, per_s });
             let (sample, bare) = if pair % 2 == 0 {
                 let sample = measure(&mut generator)?;
-                (sample, append(&clarion.data, time)?)
+                (sample, disk.append(&clarion.data, time)?)
             } else {
-                let bare = append(&clarion.data, time)?;
+                let bare = disk.append(&clarion.data, time)?;
                 (measure(&mut generator)?, bare)
             };
             pairs.push((sample, bare));
@@ -95,12 +111,38 @@ pub(crate) fn run(options: &Options, folder: &Path) -> anyhow::Result<()> {
         report.push(json!({ "what": what, "generator_busy": Spread::of(&busy), "measured": named }));
     }
     print_table(&rows);
-    options.keep("sends", &json!({ "bench": "sends", "senders": SENDERS, "rows": report }))
+    options.keep("sends", &json!({ "bench": "sends", "senders": SENDERS, "disk_ms": options.disk_ms, "rows": report }))
 }
 
-/// Appends records to a file on the disk of the store, each durable before the next.
-fn append(folder: &Path, time: f64) -> anyhow::Result<Bare> {
-    let path = folder.join("append");
+/// Settings that make syncs of a program take longer by so much.
+fn slower(ms: f64, folder: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
+    fs::create_dir_all(folder)?;
+    let (source, library) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/slowsync.c"), folder.join("slowsync.so"));
+    let mut compiler = Command::new("gcc");
+    let made = compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status()?;
+    if !made.success() {
+        bail!("gcc: {made}");
+    }
+    Ok(vec![
+        ("LD_PRELOAD", library.canonicalize()?.display().to_string()),
+        ("SLOWSYNC_US", ((ms * 1e3) as u64).to_string()),
+    ])
+}
+
+impl Disk<'_> {
+    /// A program of its own does the appending, so that its syncs take as long.
+    fn append(self, folder: &Path, time: f64) -> anyhow::Result<Bare> {
+        let mut command = pinned(SERVER_CORE, std::env::current_exe()?);
+        command.args(["append", &time.to_string()]).arg(folder).envs(self.0.iter().map(|(name, value)| (name, value)));
+        let out = command.output()?;
+        serde_json::from_slice(&out.stdout).with_context(|| String::from_utf8_lossy(&out.stderr).into_owned())
+    }
+}
+
+/// Appends records to a file on the disk of the store, each durable before the next, and prints how long that took.
+pub(crate) fn append(time: &str, folder: &str) -> anyhow::Result<()> {
+    let (path, time) = (Path::new(folder).join("append"), time.parse()?);
     let mut file = fs::File::create(&path)?;
     let (record, begun) = ([7; RECORD], Instant::now());
     let mut took = Vec::new();
@@ -113,5 +155,7 @@ fn append(folder: &Path, time: f64) -> anyhow::Result<Bare> {
     let per_s = took.len() as f64 / begun.elapsed().as_secs_f64();
     fs::remove_file(path)?;
     took.sort_by(f64::total_cmp);
-    Ok(Bare { per_s, p50_ms: percentile(&took, 0.5), p99_ms: percentile(&took, 0.99) })
+    let bare = Bare { per_s, p50_ms: percentile(&took, 0.5), p99_ms: percentile(&took, 0.99) };
+    println!("{}", serde_json::to_string(&bare)?);
+    Ok(())
 }
