@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use rtc::crypto::RTCCrypto;
-use rtc::stun::attributes::{ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc::stun::attributes::{ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter};
@@ -54,12 +54,14 @@ impl Check {
         if message.typ != BINDING_REQUEST {
             return None;
         }
-        let name = String::from_utf8(message.get(ATTR_USERNAME).ok()?).ok()?;
-        let (ufrag, _client) = name.split_once(':')?;
-        let priority = message.get(ATTR_PRIORITY).ok().and_then(|bytes| bytes.try_into().ok());
+        // What stands behind the signature is not covered by it: anybody can have put it there.
+        let signed = message.attributes.0.iter().take_while(|attribute| attribute.typ != ATTR_MESSAGE_INTEGRITY);
+        let value = |kind| signed.clone().find(|attribute| attribute.typ == kind).map(|found| found.value.as_slice());
+        let (ufrag, _client) = std::str::from_utf8(value(ATTR_USERNAME)?).ok()?.split_once(':')?;
+        let priority = value(ATTR_PRIORITY).and_then(|bytes| bytes.try_into().ok());
         Some(Self {
             ufrag: ufrag.to_owned(),
-            nominates: message.contains(ATTR_USE_CANDIDATE),
+            nominates: value(ATTR_USE_CANDIDATE).is_some(),
             priority: priority.map_or(0, u32::from_be_bytes),
             message,
         })

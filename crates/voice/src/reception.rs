@@ -104,7 +104,7 @@ impl Reception {
         });
         Block {
             ssrc: self.ssrc,
-            fraction: (lost_since * 256).checked_div(expected_since).map_or(0, |f| f.min(255) as u8),
+            fraction: (u64::from(lost_since) * 256).checked_div(expected_since.into()).map_or(0, |f| f.min(255) as u8),
             lost: i64::from(expected).wrapping_sub(i64::from(received)) as i32,
             highest: self.highest.wrapping_sub(0x1_0000),
             jitter: self.jitter as u32,
@@ -166,6 +166,17 @@ mod tests {
             it.packet(at(now, u64::from(n) * 20 + late), n, u32::from(n) * 960);
         }
         assert!((0.029..0.031).contains(&it.jitter()), "{}", it.jitter());
+    }
+
+    #[test]
+    fn leaps_that_are_no_new_beginning_are_all_loss() {
+        let now = Instant::now();
+        let mut it = Reception::new(now, 5, 0, 0);
+        // As far on with each packet as goes.
+        for n in 0..6_000u32 {
+            it.packet(now, (n * 2_999) as u16, 0);
+        }
+        assert_eq!(it.block(now).fraction, 255);
     }
 
     #[test]

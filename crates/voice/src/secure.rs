@@ -22,6 +22,10 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 
 /// Packets that may come late and are told from replays.
 const REPLAY_WINDOW: usize = 256;
+/// Bytes that are taken of a client's handshake, all that it sends again included. An honest one sends some 2 KiB. What is
+/// in pieces is kept until it is whole, and is put together by a function that calls itself for each piece: with more, who
+/// sends pieces of one byte fills the memory, and then the stack.
+const HANDSHAKE: usize = 32 << 10;
 /// When a flight of the handshake is sent again.
 const FLIGHT: Duration = Duration::from_millis(500);
 /// The handshake knows one peer; where its datagrams go is the session's to know, and may change.
@@ -76,6 +80,8 @@ pub(crate) struct Secure {
     endpoint: Endpoint,
     crypto: Arc<dyn RTCCryptoProvider>,
     pub(crate) keys: Option<Keys>,
+    /// Bytes that are still taken.
+    left: usize,
 }
 
 impl Secure {
@@ -111,11 +117,14 @@ impl Secure {
             .with_flight_interval(FLIGHT)
             .build(false, None)?;
         let endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(Arc::new(config)));
-        Ok(Self { endpoint, crypto: identity.crypto.clone(), keys: None })
+        Ok(Self { endpoint, crypto: identity.crypto.clone(), keys: None, left: HANDSHAKE })
     }
 
-    /// A datagram of the client. What is malformed changes nothing.
+    /// A datagram of the client. What is malformed changes nothing, and neither does what is too much: who has sent that
+    /// much is found to be gone by its silence.
     pub(crate) fn read(&mut self, now: Instant, datagram: &[u8]) -> Outcome {
+        let Some(left) = self.left.checked_sub(datagram.len()) else { return Outcome::Pending };
+        self.left = left;
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram)).unwrap_or_default();
         let mut outcome = Outcome::Pending;
         for event in events {
@@ -170,4 +179,38 @@ fn keys(state: &State, crypto: &dyn RTCCryptoProvider) -> Result<Keys, Error> {
     )?;
     let outbound = Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None, crypto.crypto())?;
     Ok(Keys { inbound, outbound })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record with pieces of one message, each of one byte, from `from` down.
+    fn pieces(sequence: u64, from: u32, count: u32) -> Vec<u8> {
+        let mut body = Vec::new();
+        for offset in ((from + 1).saturating_sub(count)..=from).rev() {
+            let number = |n: u32| n.to_be_bytes()[1..].to_vec();
+            // The first says that there are more.
+            let length = if offset == 0 { 2 } else { 1 };
+            body.extend([vec![1], number(length), vec![0, 0], number(offset), number(1), vec![0]].concat());
+        }
+        let mut record = vec![22, 0xfe, 0xfd, 0, 0];
+        record.extend_from_slice(&sequence.to_be_bytes()[2..]);
+        record.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        record.extend(body);
+        record
+    }
+
+    #[test]
+    fn pieces_of_a_message_do_not_pile_up() {
+        let identity = Identity::new().expect("an identity");
+        let mut secure = Secure::new(&identity, [0; 32]).expect("a way");
+        let now = Instant::now();
+        // The last ones first, so that all of them are put together at once, one within the other.
+        let (count, most) = (100, 30_000);
+        for (n, from) in (1..=most).rev().step_by(count as usize).enumerate() {
+            assert_eq!(secure.read(now, &pieces(n as u64, from, count)), Outcome::Pending);
+        }
+        assert_eq!(secure.read(now, &pieces(u64::from(most), 0, 1)), Outcome::Pending);
+    }
 }

@@ -208,7 +208,8 @@ fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
 /// An instant as the API shows it, of the years that every library can name.
 fn instant(sent: &str) -> Option<String> {
     let at: jiff::Timestamp = sent.parse().ok()?;
-    (at.as_second() >= YEAR_ONE).then(|| super::shown(at).to_string())
+    // The parts of a second before an instant are not in its whole seconds.
+    (at.as_microsecond() >= YEAR_ONE * 1_000_000).then(|| super::shown(at).to_string())
 }
 
 fn is_link(url: &str) -> bool {

@@ -30,6 +30,8 @@ pub(crate) struct RateLimited {
 pub(crate) struct Faults {
     own: Vec<Fault>,
     inner: BTreeMap<String, Faults>,
+    /// Of the whole tree; counted at its root.
+    count: usize,
 }
 
 /// What is wrong with one field.
@@ -38,6 +40,11 @@ pub(crate) struct Fault {
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
 }
+
+/// Most faults that are told of one request: a list of a thousand that are no objects is not answered with a thousand.
+const MOST: usize = 50;
+/// Longest sentence, in characters. Some of them repeat what was sent.
+const LONGEST: usize = 200;
 
 /// The key of a field's own faults in the tree.
 const OWN: &str = "_errors";
@@ -48,8 +55,13 @@ impl Faults {
         self.own.is_empty() && self.inner.is_empty()
     }
 
-    /// Adds a fault of the field at a dotted path such as `embeds.0.title`; an empty path is the body itself.
+    /// Adds a fault of the field at a dotted path such as `embeds.0.title`; an empty path is the body itself. Of very many,
+    /// the first are told.
     pub(crate) fn add(&mut self, path: &str, fault: Fault) {
+        if self.count == MOST {
+            return;
+        }
+        self.count += 1;
         let steps = path.split('.').filter(|step| !step.is_empty());
         let place = steps.fold(self, |faults, step| faults.inner.entry(step.to_owned()).or_default());
         place.own.push(fault);
@@ -58,7 +70,11 @@ impl Faults {
 
 impl Fault {
     pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+            message.to_mut().truncate(end);
+        }
+        Self { code: code.into(), message }
     }
 }
 

@@ -161,10 +161,11 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What is stored as embeds; what is no JSON would spoil the whole object and is left out.
+/// What is stored as embeds; what is no list of JSON would spoil the whole object and is left out.
 fn embeds(json: &str) -> &RawValue {
-    let parsed = serde_json::from_str(if json.is_empty() { NO_EMBEDS } else { json });
-    parsed.or_else(|_| serde_json::from_str(NO_EMBEDS)).expect("an empty array is JSON")
+    let list = Some(json).filter(|json| json.trim_start().starts_with('['));
+    let parsed = list.and_then(|list| serde_json::from_str(list).ok());
+    parsed.unwrap_or_else(|| serde_json::from_str(NO_EMBEDS).expect("an empty array is JSON"))
 }
 
 impl<'a> From<&'a Sign> for Emoji<'a> {

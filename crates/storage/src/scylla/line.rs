@@ -97,7 +97,8 @@ pub(super) fn count(seals: &Seals, end: Position, trimmed: Position) -> u64 {
         std::cmp::Ordering::Equal => last.offset.saturating_sub(trimmed.offset),
         std::cmp::Ordering::Less => 0,
     });
-    kept.sum()
+    // What a damaged seal says may be too much for a number.
+    kept.fold(0, u64::saturating_add)
 }
 
 /// The last place of each epoch that the log goes through, newest first, as [`Chain`] walks it.

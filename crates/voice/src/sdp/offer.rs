@@ -236,7 +236,9 @@ fn fingerprint_of(value: &str) -> Option<[u8; FINGERPRINT]> {
     let mut bytes = [0; FINGERPRINT];
     let mut parts = hex.trim().split(':');
     for byte in &mut bytes {
-        *byte = parts.next().filter(|p| p.len() == 2).and_then(|p| u8::from_str_radix(p, 16).ok())?;
+        // A sign would be read as a number, too.
+        let digits = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        *byte = parts.next().filter(digits).and_then(|p| u8::from_str_radix(p, 16).ok())?;
     }
     parts.next().is_none().then_some(bytes)
 }
