@@ -298,6 +298,14 @@ impl Processes {
         std::fs::read_to_string(self.log_of(name)).unwrap_or_default()
     }
 
+    /// The first line that says that a process hung for a lease, or the store for a second, without anybody's doing: the
+    /// machine has too much other work for what counts on neither.
+    pub fn hung(&self) -> Option<String> {
+        let is_it =
+            |line: &&str| ["member.silent", "query.slow"].iter().any(|event| line.contains(&format!("{event:?}")));
+        self.parts.keys().find_map(|name| self.log(name).lines().find(is_it).map(str::to_owned))
+    }
+
     /// What all of them printed of warnings and worse, for a test that failed.
     pub fn warnings(&self) -> String {
         let lines = |name: &String| {

@@ -15,9 +15,11 @@ use crate::{ALONE, PROGRAM, over_redis};
 const LEASE: Duration = Duration::from_secs(3);
 const KINDS: [&str; 4] = ["channel", "router", "gateway", "presence"];
 
-/// How often each kind of process is killed, and hangs; and sessions under which.
+/// How often each kind of process is killed, and hangs; and sessions under which. `CLARION_TEST_ROUNDS` says another number.
 fn size() -> (u64, u64) {
-    if std::env::var_os("CLARION_TEST_LONG").is_some() { (20, 200) } else { (2, 60) }
+    let (rounds, sessions) = if std::env::var_os("CLARION_TEST_LONG").is_some() { (20, 200) } else { (2, 60) };
+    let asked = std::env::var("CLARION_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    (asked.unwrap_or(rounds), sessions)
 }
 
 /// The process of a kind that it hurts most to be without.
