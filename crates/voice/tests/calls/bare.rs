@@ -18,16 +18,20 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 use rtc::stun::attributes::{ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
+use rtc::stun::xoraddr::XorMappedAddress;
 
 /// Longest wait for the server.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// With which checks of the client's side are signed.
+pub(crate) const PASSWORD: &str = "abcdefghijklmnopqrstuvwx";
 
 /// What a client is before it has posted its offer.
 pub(crate) struct Bare {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: Certificate,
-    fingerprint: String,
+    /// SHA-256, in hex with colons.
+    pub(crate) fingerprint: String,
     /// The source it announces.
     pub(crate) ssrc: u32,
 }
@@ -62,8 +66,8 @@ impl Bare {
     pub(crate) fn offer(&self, slots: usize) -> String {
         let mids: Vec<String> = (0..=slots).map(|n| n.to_string()).collect();
         let mut sdp = format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n", mids.join(" "));
-        sdp += "a=ice-ufrag:bare\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:active\r\n";
-        sdp += &format!("a=fingerprint:sha-256 {}\r\n", self.fingerprint);
+        sdp += "a=ice-ufrag:bare\r\na=setup:active\r\n";
+        sdp += &format!("a=ice-pwd:{PASSWORD}\r\na=fingerprint:sha-256 {}\r\n", self.fingerprint);
         for n in 0..=slots {
             let direction = if n == 0 { "sendonly" } else { "recvonly" };
             sdp += &format!(
@@ -80,12 +84,16 @@ impl Bare {
 
     /// Connects as the answer says.
     pub(crate) fn connect(self, answer: &str) -> Connected {
+        let local: SocketAddr =
+            if candidate(answer).is_ipv4() { ([127, 0, 0, 1], 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
+        self.connect_from(UdpSocket::bind(local).expect("a socket"), answer)
+    }
+
+    /// The same, from a socket that is there already. Whether it is an answer or an offer does not matter.
+    pub(crate) fn connect_from(self, socket: UdpSocket, answer: &str) -> Connected {
         let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).expect("in the answer");
         let (ufrag, pwd) = (value("a=ice-ufrag:").to_owned(), value("a=ice-pwd:").to_owned());
         let server = candidate(answer);
-        let local: SocketAddr =
-            if server.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
-        let socket = UdpSocket::bind(local).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let mut buffer = [0; 2_048];
         let deadline = Instant::now() + PATIENCE;
@@ -93,8 +101,12 @@ impl Bare {
         loop {
             assert!(Instant::now() < deadline, "no check was answered");
             socket.send_to(&check, server).expect("sent");
-            if socket.recv_from(&mut buffer).is_ok_and(|(n, _)| n > 20 && buffer[..2] == [1, 1]) {
+            let length = socket.recv_from(&mut buffer).map_or(0, |(length, _)| length);
+            if length > 20 && buffer[..2] == [1, 1] {
                 break;
+            }
+            if let Some(answer) = answer_to(&*self.crypto, server, &buffer[..length]) {
+                socket.send_to(&answer, server).expect("sent");
             }
         }
         let config = ConfigBuilder::default()
@@ -103,6 +115,8 @@ impl Bare {
             .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
             .with_insecure_skip_verify(true)
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
+            // A server may not listen yet when it has just answered the check.
+            .with_flight_interval(Duration::from_millis(200))
             .build(true, None)
             .expect("a configuration");
         let local = socket.local_addr().expect("an address");
@@ -114,9 +128,10 @@ impl Bare {
             while let Some(out) = dtls.poll_transmit() {
                 socket.send_to(&out.message, server).expect("sent");
             }
-            if let Ok((length, _)) = socket.recv_from(&mut buffer)
-                && (20..64).contains(&buffer[0])
-            {
+            let length = socket.recv_from(&mut buffer).map_or(0, |(length, _)| length);
+            if let Some(answer) = answer_to(&*self.crypto, server, &buffer[..length]) {
+                socket.send_to(&answer, server).expect("sent");
+            } else if length > 0 && (20..64).contains(&buffer[0]) {
                 let events = dtls.read(Instant::now(), server, None, BytesMut::from(&buffer[..length]));
                 complete = events.expect("a handshake").iter().any(|e| matches!(e, EndpointEvent::HandshakeComplete));
             }
@@ -210,6 +225,21 @@ pub(crate) fn candidate(answer: &str) -> SocketAddr {
     let line = answer.lines().find(|line| line.starts_with("a=candidate:")).expect("a candidate");
     let words: Vec<&str> = line.split(' ').collect();
     SocketAddr::new(words[4].parse().expect("an address"), words[5].parse().expect("a port"))
+}
+
+/// The answer to a check: a server that asks back waits for it. `None` if it is something else.
+fn answer_to(crypto: &dyn RTCCryptoProvider, to: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+    let mut request = Message::new();
+    request.raw = datagram.to_vec();
+    request.decode().ok()?;
+    let mut answer = Message::new();
+    answer.transaction_id = request.transaction_id;
+    answer.set_type(BINDING_SUCCESS);
+    answer.write_header();
+    XorMappedAddress { ip: to.ip(), port: to.port() }.add_to(&mut answer).ok()?;
+    MessageIntegrity::new_raw_integrity_with_provider(PASSWORD.as_bytes(), crypto.crypto()).add_to(&mut answer).ok()?;
+    FINGERPRINT.add_to(&mut answer).ok()?;
+    (request.typ == BINDING_REQUEST).then_some(answer.raw)
 }
 
 /// A check that nominates.
