@@ -51,7 +51,7 @@ impl Janus {
         std::fs::create_dir_all(&folder)?;
         let place = folder.display();
         let general = format!(
-            "general: {{ configs_folder = \"{place}\"\n log_to_stdout = false\n debug_level = 2\n session_timeout = 0\n \
+            "general: {{ configs_folder = \"{place}\"\n debug_level = 2\n session_timeout = 0\n \
             event_loops = 2 }}\nnat: {{ ice_lite = true\n ice_enforce_list = \"{at}\" }}\n\
             plugins: {{ disable = \"{PLUGINS}\" }}\ntransports: {{ disable = \"{TRANSPORTS}\" }}\n\
             loggers: {{ disable = \"libjanus_jsonlog.so\" }}\n"
@@ -89,6 +89,10 @@ impl Janus {
         let deadline = Instant::now() + PATIENCE;
         while connect(&janus.api, &address).is_err() {
             ensure!(Instant::now() < deadline, "janus does not open its socket");
+            // Now and then it asks whether it has a way in before the thread of the socket has said so, and ends.
+            if janus.child.try_wait()?.is_some() {
+                janus.child = command.spawn()?;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
         set_socket_timeout(&janus.api, Timeout::Recv, Some(PATIENCE))?;
