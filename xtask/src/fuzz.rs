@@ -27,6 +27,8 @@ const COUNTERS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 struct Options {
     targets: Vec<String>,
     time: Duration,
+    /// Where chance begins: the same number looks in the same places. Else by chance.
+    seed: Option<u32>,
     /// Not to look for more, but to keep the least that reaches what is reached.
     minimise: bool,
 }
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         while running.len() < AT_A_TIME
             && let Some(name) = waiting.next()
         {
-            running.push(Run::start(&programs.join(name), name, options.time)?);
+            running.push(Run::start(&programs.join(name), name, options.time, options.seed)?);
         }
         if running.is_empty() {
             break;
@@ -66,13 +68,17 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
 
 impl Options {
     fn read(arguments: &[&str], known: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { targets: Vec::new(), time: Duration::from_secs(SECONDS), minimise: false };
+        let mut options = Self { targets: Vec::new(), time: Duration::from_secs(SECONDS), seed: None, minimise: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
                 "--seconds" => {
                     let seconds = arguments.next().and_then(|seconds| seconds.parse().ok());
                     options.time = Duration::from_secs(seconds.context("--seconds is followed by a number")?);
+                }
+                "--seed" => {
+                    let seed = arguments.next().and_then(|seed| seed.parse().ok());
+                    options.seed = Some(seed.context("--seed is followed by a number")?);
                 }
                 "--minimise" => options.minimise = true,
                 name if known.iter().any(|target| target == name) => options.targets.push(name.to_owned()),

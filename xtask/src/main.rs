@@ -17,7 +17,7 @@ cargo xtask services up|down   starts and stops the real servers that tests can 
 cargo xtask docs            writes the generated pages (docs/telemetry.md)
 cargo xtask bench           measures the product beside other servers; says what it can measure
 cargo xtask bench voice-join [joins [per second [seconds]]]   how long joining voice takes
-cargo xtask fuzz [TARGET…] [--seconds N] [--minimise]   looks for inputs that break a decoder
+cargo xtask fuzz [TARGET…] [--seconds N] [--seed N] [--minimise]   looks for inputs that break a decoder
 cargo xtask build-cost      a clean build and a one-line edit, timed
 ";
 

@@ -34,7 +34,7 @@ pub(super) struct Ended {
 
 impl Run {
     /// Starts a target's program, from what is kept and what earlier runs on this machine have found.
-    pub(super) fn start(program: &Path, name: &str, time: Duration) -> anyhow::Result<Self> {
+    pub(super) fn start(program: &Path, name: &str, time: Duration, seed: Option<u32>) -> anyhow::Result<Self> {
         let (grown, found) = (folder(name, "grown")?, folder(name, "found")?);
         let log = found.join("log");
         let mut command = Command::new(program);
@@ -43,6 +43,8 @@ impl Run {
             format!("-artifact_prefix={}/", found.display()),
             "-print_final_stats=1".to_owned(),
         ]);
+        // Zero is by chance.
+        command.arg(format!("-seed={}", seed.unwrap_or(0)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
         let child = command.spawn().with_context(|| format!("{}", program.display()))?;
         Ok(Self { name: name.to_owned(), child, log, found })
