@@ -21,8 +21,8 @@ struct Member {
     url: String,
 }
 
-/// Connects to the next server that is named.
-async fn connect(socket: &mut Socket) -> anyhow::Result<(Caller, String)> {
+/// Connects to the next server that is named: it may come a moment after the gateway.
+pub(crate) async fn connect(socket: &mut Socket, speaks: bool) -> anyhow::Result<(Caller, String)> {
     let told = loop {
         let told = server(socket).await?;
         if !told["endpoint"].is_null() {
@@ -31,7 +31,7 @@ async fn connect(socket: &mut Socket) -> anyhow::Result<(Caller, String)> {
     };
     let text = |field: &str| told[field].as_str().unwrap_or_default().to_owned();
     let admitted = AdmitResponse { token: text("token"), endpoint: text("endpoint"), url: text("url") };
-    let caller = Caller::join(&admitted, true, 2).await;
+    let caller = Caller::join(&admitted, speaks, 2).await;
     Ok((caller, text("url")))
 }
 
@@ -44,7 +44,7 @@ impl Member {
         let (guild, channel) = (demo.guild_id.to_string(), demo.voice_channel_id.to_string());
         let d = json!({"guild_id": guild, "channel_id": channel, "self_mute": false, "self_deaf": false});
         socket.send(json!({"op": 4, "d": d})).await?;
-        let (caller, url) = connect(&mut socket).await?;
+        let (caller, url) = connect(&mut socket, true).await?;
         Ok(Self { socket, caller, url })
     }
 
@@ -79,7 +79,7 @@ async fn people_whose_server_is_killed_hear_each_other_on_the_other_one() -> any
     let began = Instant::now();
     servers[0].child.kill().await?;
     for (member, says) in [(&mut one, 1), (&mut two, 2)] {
-        (member.caller, member.url) = connect(&mut member.socket).await?;
+        (member.caller, member.url) = connect(&mut member.socket, true).await?;
         member.caller.say(says);
         ensure!(member.url.starts_with(&servers[1].url), "the other server");
     }

@@ -8,27 +8,18 @@ use anyhow::{Context, ensure};
 use clarion::Topology;
 use clarion_e2e::otlp::{Receiver, edges};
 use clarion_e2e::{Cluster, PATIENCE, Socket};
-use clarion_proto::v1::AdmitResponse;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::{INTENTS, ask, lounge, server};
+use super::{INTENTS, ask, lounge};
 use crate::caller::Caller;
+use crate::moved::connect;
 
 /// Goes into the lounge and connects to the server that is named.
 async fn call(socket: &mut Socket, cluster: &Cluster, speaks: bool) -> anyhow::Result<Caller> {
     ask(socket, cluster, Some(lounge(cluster)), false).await?;
-    let told = loop {
-        // It may come a moment after the gateway.
-        let told = server(socket).await?;
-        if !told["endpoint"].is_null() {
-            break told;
-        }
-    };
-    let text = |field: &str| told[field].as_str().unwrap_or_default().to_owned();
-    let admitted = AdmitResponse { token: text("token"), endpoint: text("endpoint"), url: text("url") };
-    Ok(Caller::join(&admitted, speaks, 2).await)
+    Ok(connect(socket, speaks).await?.0)
 }
 
 async fn until(what: &str, is: impl Fn() -> bool) -> anyhow::Result<()> {
