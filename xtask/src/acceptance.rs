@@ -151,17 +151,24 @@ impl Client {
     }
 }
 
-/// Runs a script of checks, which is told what it is to try, and shows what it says.
+/// Runs a script of checks, which is told what it is to try, and shows what it says. What failed is in the error, too: it is
+/// the last that is printed, after a server's log.
 fn checks(name: &str, interpreter: &Path, script: &Path, given: &[&OsStr]) -> anyhow::Result<()> {
     let mut child =
         Command::new(interpreter).arg(script).args(given).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().context("the client's output")?);
+    let mut failed = String::new();
     for line in lines.lines() {
-        println!("  {name}: {}", line?);
+        let line = line?;
+        println!("  {name}: {line}");
+        if line.starts_with("FAIL ") {
+            failed.push_str("\n  ");
+            failed.push_str(&line);
+        }
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("{status}");
+        bail!("{status}{failed}");
     }
     Ok(())
 }
