@@ -24,7 +24,7 @@ use clarion_storage::{CommitError, ReadError, Stores, Tail};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::follow::{Reached, Stream, transient};
@@ -73,6 +73,8 @@ pub(crate) struct Start {
     pub(crate) publish: watch::Sender<Option<Shared>>,
     pub(crate) leave: CancellationToken,
     pub(crate) usage: Arc<Usage>,
+    /// Told when something is asked of the key, as opposed to following it.
+    pub(crate) asked: Arc<Notify>,
 }
 
 /// Why an actor ends.
@@ -151,7 +153,7 @@ impl Usage {
 /// Runs a key until its slot is given up or nobody needs it.
 pub(crate) async fn run(mut start: Start) {
     // Boxed like all that a key does seldom: thousands of keys are at rest, and a key holds room for what it may do.
-    let loading = Box::pin(load(start.keys.stores(), start.key, start.holding.epoch));
+    let loading = Box::pin(start.load());
     let loaded = start.holding.ended.clone().run_until_cancelled_owned(loading).await;
     match loaded {
         Some(Ok((tail, state))) => {
@@ -184,6 +186,17 @@ async fn load(stores: &Stores, key: Key, epoch: Epoch) -> Result<(Tail, State), 
 }
 
 impl Start {
+    /// Loads the key: at once when somebody asks for something, in turn as long as nobody does.
+    async fn load(&self) -> Result<(Tail, State), End> {
+        let _counted = self.keys.metrics().opening.hold();
+        let _place = tokio::select! {
+            biased;
+            () = self.asked.notified() => None,
+            place = self.keys.loading().acquire() => place.ok(),
+        };
+        load(self.keys.stores(), self.key, self.holding.epoch).await
+    }
+
     /// Ends: sends everybody away who waits.
     async fn refuse_all(&mut self, end: End) {
         self.keys.forget(self.key, self.id);

@@ -11,7 +11,7 @@ use clarion_observability::metric::ChannelMetrics;
 use clarion_observability::{Span, log};
 use clarion_runtime::Host;
 use clarion_storage::Stores;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,9 @@ use crate::refusal::Refusal;
 
 /// How long released slots may take to finish what is on its way. The store keeps later owners safe from the rest.
 const RELEASE: Duration = Duration::from_secs(2);
+/// Keys that are loaded at a time without anybody having asked them for something. After a take-over all their followers come
+/// at once; whoever asks does not wait behind those.
+pub(crate) const LOADING: usize = 32;
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub(crate) struct Handle {
     truth: watch::Receiver<Option<Shared>>,
     leave: CancellationToken,
     usage: Arc<actor::Usage>,
+    asked: Arc<Notify>,
 }
 
 /// A slot that this server owns.
@@ -74,6 +78,7 @@ struct Inner {
     ids: AtomicU64,
     changed: watch::Sender<()>,
     streams_end: CancellationToken,
+    loading: Semaphore,
 }
 
 impl Keys {
@@ -91,6 +96,7 @@ impl Keys {
             ids: AtomicU64::new(1),
             changed: watch::Sender::new(()),
             streams_end: CancellationToken::new(),
+            loading: Semaphore::new(LOADING),
         };
         Self(Arc::new(inner))
     }
@@ -114,6 +120,11 @@ impl Keys {
     /// Cancelled when all followers are to go.
     pub(crate) fn streams_end(&self) -> &CancellationToken {
         &self.0.streams_end
+    }
+
+    /// The places of those that are loaded without having been asked.
+    pub(crate) fn loading(&self) -> &Semaphore {
+        &self.0.loading
     }
 
     /// A number that no other actor or stream of this server has.
@@ -214,7 +225,7 @@ impl Keys {
             let (reply, answer) = oneshot::channel();
             let ask = Ask::new(command.clone(), span.clone(), reply, self.metrics().queue_depth.hold());
             match handle.inbox.try_send(Message::Ask(Box::new(ask))) {
-                Ok(()) => {}
+                Ok(()) => handle.asked.notify_one(),
                 Err(mpsc::error::TrySendError::Full(_)) => return Err(Failure::Unavailable("the key is overloaded")),
                 Err(mpsc::error::TrySendError::Closed(_)) => {
                     self.forget(key, handle.id);
@@ -235,6 +246,7 @@ impl Keys {
         for _ in 0..3 {
             let mut handle = self.handle(key)?;
             handle.usage.touch(self.now());
+            handle.asked.notify_one();
             if let Ok(truth) = handle.truth.wait_for(Option::is_some).await
                 && let Some(truth) = truth.clone()
             {
@@ -283,6 +295,7 @@ impl Keys {
             truth,
             leave: CancellationToken::new(),
             usage: Arc::new(actor::Usage::new(self.now())),
+            asked: Arc::default(),
         };
         let start = actor::Start {
             key,
@@ -293,6 +306,7 @@ impl Keys {
             publish,
             leave: handle.leave.clone(),
             usage: handle.usage.clone(),
+            asked: handle.asked.clone(),
         };
         active.insert(key, handle.clone());
         self.0.metrics.hosted.set(active.len() as f64);

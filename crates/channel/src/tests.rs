@@ -4,6 +4,7 @@ mod bench;
 mod faults;
 mod follow;
 mod handover;
+mod loading;
 mod messages;
 mod router;
 mod tracing;

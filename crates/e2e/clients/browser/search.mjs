@@ -1,6 +1,19 @@
 // The checks of the web client's search. Called by accept.mjs, after there is a long history.
 
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
+import { demo } from './stage.mjs'
+
+/** Waits until so many messages with a word are in the index, which follows what is said. */
+async function indexed(person, word, wanted) {
+  const deadline = Date.now() + 20_000
+  for (;;) {
+    const { total_results: found } = await person.call('GET', `/guilds/${demo.guild_id}/messages/search?content=${word}`)
+    if (found === wanted) return
+    assert.ok(Date.now() < deadline, `${found} of ${wanted} messages with ${word} are indexed`)
+    await pause(40)
+  }
+}
 
 /** `one`: a page that is signed in; `echo` speaks through the API. */
 export async function checkSearch({ check, one, echo, general, random, run }) {
@@ -22,6 +35,7 @@ export async function checkSearch({ check, one, echo, general, random, run }) {
   await check('a message is found by its words, which are marked', async () => {
     await echo.say(random, `The quokka${run} smiled at https://example.com/q`)
     await echo.say(general, `another quokka${run} came by, <b>bold</b>`)
+    await indexed(echo, `quokka${run}`, 2)
     await go(general)
     await one.key('Control+Shift+f')
     await one.wait(`document.activeElement === ${field}`, 'the field')

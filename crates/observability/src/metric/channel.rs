@@ -31,6 +31,8 @@ instruments! {
     hosted: Gauge = "channel.hosted", Count;
     /// How many keys this server should have in its memory at most.
     capacity: Gauge = "channel.capacity", Count;
+    /// Keys whose log is being opened, or waits for it. Right after a take-over that is as many as are followed.
+    opening: Gauge = "channel.opening", Count;
     /// Commands that wait for their key.
     queue_depth: Own<ChannelServer, Gauge> = "message.queue.depth", Count;
     /// Fan-outs, one a logged event.
