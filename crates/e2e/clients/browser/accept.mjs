@@ -365,6 +365,33 @@ await check('history comes as one scrolls up, and stays where one reads', async 
   await one.wait(`(() => { const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 80 })()`, 'the end')
 })
 
+await check('who scrolls up is not taken back by what comes in the same moment', async () => {
+  // Its sockets are kept, to bring something between a scroll and the event that tells of it.
+  await one.send('Page.addScriptToEvaluateOnNewDocument', {
+    source: `window.sockets = []; window.WebSocket = class extends WebSocket { constructor(...given) { super(...given); window.sockets.push(this) } }`,
+  })
+  await one.reload()
+  await ready(one)
+  const { id } = await echo.say(random, `below of ${run}`)
+  await one.click(channel(random))
+  await one.wait(has(`below of ${run}`))
+  const reaction = { op: 0, s: null, t: 'MESSAGE_REACTION_ADD', d: { guild_id: demo.guild_id, channel_id: random, message_id: id, user_id: echo.id, emoji: { id: null, name: '🌱' } } }
+  const [at, after] = await one.eval(`(async () => {
+    const scroller = document.querySelector('.scroller')
+    const frame = () => new Promise(done => requestAnimationFrame(done))
+    scroller.scrollTop = 1e9
+    await frame(); await frame()
+    scroller.scrollTop -= 300
+    const at = scroller.scrollTop
+    window.sockets.at(-1).onmessage({ data: ${JSON.stringify(JSON.stringify(reaction))} })
+    const came = () => document.querySelector('[data-id="${id}"]').textContent.includes('🌱')
+    for (let turn = 0; turn < 1000 && !came(); turn += 1) await null
+    if (!came()) throw new Error('the reaction is not shown')
+    return [at, scroller.scrollTop]
+  })()`)
+  assert.ok(at > 0 && Math.abs(after - at) < 3, `it was at ${at} px and is at ${after} px`)
+})
+
 await checkSearch({ check, one, echo, general, random, run })
 
 await check('everything goes by keyboard', async () => {

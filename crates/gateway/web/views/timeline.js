@@ -24,6 +24,8 @@ export function createTimeline({ store, session, act }) {
   const bar = createBar(act);
   let shown = null;
   let atEnd = true;
+  /** How far it was scrolled when that was found out. */
+  let measuredAt = 0;
   /** On the way to a message: what is above and below it comes later. */
   let settling = false;
 
@@ -87,6 +89,8 @@ export function createTimeline({ store, session, act }) {
     const own = guild?.members[me.id]?.roles ?? [];
     const context = { guild, me, roles: own, editing, act, open: id => session.open(id), jump: toMessage };
     bar.element.remove();
+    // The event that says that somebody has scrolled comes with the next frame only.
+    if (scroller.scrollTop !== measuredAt) measure();
     // Whoever reads older messages keeps the row that they look at where it is.
     const anchor = !isOther && !atEnd && [...list.querySelectorAll('.message')].find(row => row.getBoundingClientRect().bottom > scroller.getBoundingClientRect().top);
     const top = anchor && anchor.getBoundingClientRect().top;
@@ -123,6 +127,7 @@ export function createTimeline({ store, session, act }) {
   };
 
   const measure = () => {
+    measuredAt = scroller.scrollTop;
     atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END;
   };
 
