@@ -373,6 +373,10 @@ impl Router for World {
         not_here()
     }
 
+    async fn list_members(&self, _: Request<v1::ListMembersRequest>) -> Answer<v1::ListMembersResponse> {
+        not_here()
+    }
+
     async fn join(&self, request: Request<Streaming<v1::JoinRequest>>) -> Answer<Self::JoinStream> {
         let (sender, receiver) = mpsc::channel(1);
         let world = self.clone();

@@ -217,6 +217,13 @@ impl RouterService for Fake {
         Err(Status::unimplemented("place_voice"))
     }
 
+    async fn list_members(
+        &self,
+        _: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        Err(Status::unimplemented("list_members"))
+    }
+
     async fn join(&self, _: Request<Streaming<v1::JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
         Err(Status::unimplemented("join"))
     }
