@@ -43,6 +43,8 @@ impl Refusal {
     pub(crate) const TOO_MANY_CHANNELS: Refusal =
         Refusal::new(400, 30_013, "Maximum number of guild channels reached (500)");
     pub(crate) const TOO_MANY_BANS: Refusal = Refusal::new(400, 30_035, "Maximum number of bans reached (10000)");
+    pub(crate) const TOO_MANY_OVERWRITES: Refusal =
+        Refusal::new(400, 30_060, "Maximum number of channel permission overwrites reached (1000)");
     pub(crate) const BANNED: Refusal = Refusal::new(403, 40_007, "The user is banned from this guild");
     pub(crate) const NOT_IN_VOICE: Refusal = Refusal::new(400, 40_032, "Target user is not connected to voice.");
     pub(crate) const VOICE_FULL: Refusal = Refusal::new(403, 40_047, "The voice channel is full");

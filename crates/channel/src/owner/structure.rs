@@ -220,6 +220,9 @@ fn check_channel(guild: &GuildState, channel: &Channel) -> Result<(), Refusal> {
             ));
         }
     }
+    if channel.overwrites.len() > limits::OVERWRITES_PER_CHANNEL {
+        return Err(Refusal::TOO_MANY_OVERWRITES);
+    }
     let mut targets: Vec<OverwriteTarget> = channel.overwrites.iter().map(|o| o.target).collect();
     targets.sort_unstable();
     if targets.windows(2).any(|pair| pair[0] == pair[1]) {
