@@ -57,7 +57,8 @@ impl Refusal {
     pub(crate) const NOT_A_TEXT_CHANNEL: Refusal =
         Refusal::new(400, 50_008, "Cannot send messages in a non-text channel");
     pub(crate) const MISSING_PERMISSIONS: Refusal = Refusal::new(403, 50_013, "Missing Permissions");
-    pub(crate) const INVALID_FORM: Refusal = Refusal::new(400, 50_035, "Invalid Form Body");
+    /// Says nothing without a field: see [`Refusal::field`].
+    const INVALID_FORM: Refusal = Refusal::new(400, 50_035, "Invalid Form Body");
 
     const fn new(status: u16, code: u32, message: &'static str) -> Self {
         Self { status, code, message, fields: Vec::new() }

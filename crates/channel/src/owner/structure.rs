@@ -140,7 +140,9 @@ fn check_change(
         | GuildEvent::MessageUpdate(_)
         | GuildEvent::MessageDelete { .. }
         | GuildEvent::ReactionAdd(_)
-        | GuildEvent::ReactionRemove(_) => Err(Refusal::INVALID_FORM),
+        | GuildEvent::ReactionRemove(_) => {
+            Err(Refusal::field("change", "BASE_TYPE_CHOICES", "Messages and reactions are no structure of a guild."))
+        }
     }
 }
 
