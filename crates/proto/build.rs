@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "clarion/v1/types.proto",
     "clarion/v1/event.proto",
     "clarion/v1/channel.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 8] = [
     "clarion/v1/search.proto",
     "clarion/v1/presence.proto",
     "clarion/v1/voice.proto",
+    "clarion/v1/process.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clarion-proto", &["clarion-model"]),
     ("clarion-observability", &["clarion-model"]),
     ("clarion-storage", &["clarion-model", "clarion-proto", "clarion-observability"]),
-    ("clarion-runtime", &["clarion-observability"]),
+    ("clarion-runtime", &["clarion-proto", "clarion-observability"]),
     (
         "clarion-router",
         &["clarion-model", "clarion-proto", "clarion-observability", "clarion-storage", "clarion-runtime"],

@@ -20,8 +20,8 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::keys::{Failure, Keys};
-use crate::owner::{Actor, Answer, Command, Shared, access};
-use crate::read::Reads;
+use crate::owner::{Actor, Answer, Command, Purge, Shared, access};
+use crate::read::{Reads, SaidBy};
 use crate::refusal::Refusal;
 use request::key;
 use status::settle;
@@ -112,6 +112,28 @@ impl channel_server::Channel for Api {
             actor: UserId(request.actor_id),
         };
         self.done(remote, key(request.key)?, command).await
+    }
+
+    async fn purge_messages(
+        &self,
+        request: Request<v1::PurgeMessagesRequest>,
+    ) -> Result<Response<v1::PurgeMessagesResponse>, Status> {
+        let (remote, request) = (remote(&request), request.into_inner());
+        let key = key(request.key)?;
+        let (truth, span) = self.enter(&remote, key, Some(request.channel_id)).await?;
+        let (channel_id, author) = (ChannelId(request.channel_id), UserId(request.author_id));
+        let actor = Actor::from_wire(request.actor_id);
+        let permitted = truth.read().state.guild().and_then(|guild| access::purge(guild, actor, author, channel_id));
+        settle(&span, permitted.map_err(Failure::Refused))?;
+        let (after, before) = (MessageId(request.after), request.before.map(MessageId));
+        let read = self.reads.said_by(&truth, author, channel_id, after, before);
+        let SaidBy { ids, before } = settle(&span, read.instrument(span.clone()).await)?;
+        let deleted = ids.len() as u32;
+        if deleted > 0 {
+            let command = Command::Purge(Purge { channel_id, actor, author, ids });
+            settle(&span, self.keys.ask(key, command, span.clone()).await)?;
+        }
+        Ok(Response::new(v1::PurgeMessagesResponse { deleted, before: before.map(|id| id.0) }))
     }
 
     async fn get_message(&self, request: Request<v1::GetMessageRequest>) -> Result<Response<v1::MessageView>, Status> {

@@ -10,6 +10,7 @@ mod account;
 mod emoji;
 mod mention;
 mod message;
+mod purge;
 pub(crate) mod reaction;
 pub(crate) mod recent;
 mod sequence;
@@ -31,6 +32,7 @@ use clarion_storage::{Batch, NonceRow, Tail};
 
 pub(crate) use access::Actor;
 pub(crate) use mention::AllowedMentions;
+pub(crate) use purge::Purge;
 use recent::Recent;
 use sequence::Sequence;
 pub(crate) use voice::SetVoice;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     EditMessage(EditMessage),
     /// Take back what was said.
     DeleteMessage { channel_id: ChannelId, id: MessageId, actor: UserId },
+    /// Take back what somebody said who is banned.
+    Purge(Purge),
     /// Add a reaction, or take one back.
     React(React),
     /// Show that one writes.
@@ -196,6 +200,7 @@ impl Command {
             Command::CreateMessage(new) => Some(new.channel_id),
             Command::EditMessage(edit) => Some(edit.channel_id),
             Command::React(react) => Some(react.channel_id),
+            Command::Purge(purge) => Some(purge.channel_id),
             Command::DeleteMessage { channel_id, .. } | Command::Type { channel_id, .. } => Some(*channel_id),
             Command::SetVoice(set) => set.channel_id,
             Command::MoveVoice { channel_id, .. } => *channel_id,
@@ -305,6 +310,7 @@ impl Owner {
             Command::CreateMessage(new) => self.create_message(now, new, found),
             Command::EditMessage(edit) => self.edit_message(now, edit, found),
             Command::DeleteMessage { channel_id, id, actor } => self.delete_message(now, channel_id, id, actor, found),
+            Command::Purge(purge) => self.purge(now, purge),
             Command::React(react) => self.react(now, react, found),
             Command::Type { channel_id, user } => self.start_typing(now, channel_id, user),
             Command::CreateGuild(guild) => self.create_guild(now, *guild, found),

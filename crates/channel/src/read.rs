@@ -3,6 +3,7 @@
 //! Concurrent reads of the same page share one query. Two reads are the same only if no entry was applied between them,
 //! so whoever wrote reads what they wrote.
 
+mod said;
 mod unread;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,6 +21,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared, join_all};
 use crate::keys::Failure;
 use crate::owner::{self, access};
 use crate::refusal::Refusal;
+pub(crate) use said::SaidBy;
 
 /// Shared queries remembered before finished ones are cleared away.
 const SHARED: usize = 256;

@@ -43,6 +43,8 @@ impl Refusal {
     pub(crate) const TOO_MANY_CHANNELS: Refusal =
         Refusal::new(400, 30_013, "Maximum number of guild channels reached (500)");
     pub(crate) const TOO_MANY_BANS: Refusal = Refusal::new(400, 30_035, "Maximum number of bans reached (10000)");
+    pub(crate) const TOO_MANY_OVERWRITES: Refusal =
+        Refusal::new(400, 30_060, "Maximum number of channel permission overwrites reached (1000)");
     pub(crate) const BANNED: Refusal = Refusal::new(403, 40_007, "The user is banned from this guild");
     pub(crate) const NOT_IN_VOICE: Refusal = Refusal::new(400, 40_032, "Target user is not connected to voice.");
     pub(crate) const VOICE_FULL: Refusal = Refusal::new(403, 40_047, "The voice channel is full");
@@ -55,7 +57,8 @@ impl Refusal {
     pub(crate) const NOT_A_TEXT_CHANNEL: Refusal =
         Refusal::new(400, 50_008, "Cannot send messages in a non-text channel");
     pub(crate) const MISSING_PERMISSIONS: Refusal = Refusal::new(403, 50_013, "Missing Permissions");
-    pub(crate) const INVALID_FORM: Refusal = Refusal::new(400, 50_035, "Invalid Form Body");
+    /// Says nothing without a field: see [`Refusal::field`].
+    const INVALID_FORM: Refusal = Refusal::new(400, 50_035, "Invalid Form Body");
 
     const fn new(status: u16, code: u32, message: &'static str) -> Self {
         Self { status, code, message, fields: Vec::new() }

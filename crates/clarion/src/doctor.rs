@@ -1,6 +1,8 @@
 //! `clarion doctor`: what is wrong with the machine and with what Clarion leans on, before it is trusted with messages.
 //! A check is a line; the exit code says whether one of them failed.
 
+mod ask;
+mod members;
 mod peers;
 mod redis;
 

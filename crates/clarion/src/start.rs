@@ -114,7 +114,10 @@ pub fn start(config: &Config, observability: clarion_observability::Process) -> 
 pub(crate) fn start_store(process: &mut Process, config: &Config) -> anyhow::Result<(Stores, bool)> {
     match config.storage.kind {
         StorageKind::Embedded => start_embedded(process, config.storage.embedded.clone()),
-        StorageKind::Scylla => start_scylla(process, config.storage.scylla.clone()),
+        StorageKind::Scylla => {
+            process.knows_schema(clarion_storage::scylla::SCHEMA);
+            start_scylla(process, config.storage.scylla.clone())
+        }
     }
 }
 

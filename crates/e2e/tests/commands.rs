@@ -17,7 +17,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clarion-under-test");
 
 /// Runs a command against the server of a data folder: whether it succeeded, and what it printed.
 async fn command(data: &Path, words: &[&str]) -> anyhow::Result<(bool, String, String)> {
-    let running = Command::new(PROGRAM).arg("--data").arg(data).args(words).kill_on_drop(true).output();
+    command_with(data, words, &[]).await
+}
+
+/// The same with names in the environment.
+async fn command_with(data: &Path, words: &[&str], env: &[(&str, &str)]) -> anyhow::Result<(bool, String, String)> {
+    let mut command = Command::new(PROGRAM);
+    let running = command.arg("--data").arg(data).args(words).envs(env.iter().copied()).kill_on_drop(true).output();
     let out =
         tokio::time::timeout(3 * PATIENCE, running).await.with_context(|| format!("{words:?} does not end"))??;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -48,6 +54,58 @@ async fn load_and_check_are_programs_with_an_exit_code() -> anyhow::Result<()> {
     program.kill().await?;
     let (ok, out, err) = command(data.path(), &["check", "--once"]).await?;
     assert!(!ok && out.contains("FAILED  api_health") && err.contains("2 checks failed"), "{out}{err}");
+    Ok(())
+}
+
+/// One name switches the circuits to peers, Redis and the store; each has a setting of its own, which wins.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_in_the_environment_switches_all_circuits() -> anyhow::Result<()> {
+    const NAME: &str = "CIRCUIT_BREAKER_ENABLED";
+    let data = tempfile::tempdir()?;
+    let places = ["peers", "cache.redis", "storage.scylla"];
+    let of = async |env: &[(&str, &str)]| -> anyhow::Result<[bool; 3]> {
+        let (ok, out, err) = command_with(data.path(), &["--print"], env).await?;
+        anyhow::ensure!(ok, "{out}{err}");
+        let mut settings = [None; 3];
+        let mut section = "";
+        for line in out.lines() {
+            section = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')).unwrap_or(section);
+            let at = places.iter().position(|place| *place == section);
+            if let (Some(at), Some(value)) = (at, line.strip_prefix("circuit_breaker = ")) {
+                settings[at] = Some(value == "true");
+            }
+        }
+        let all: Vec<bool> = settings.into_iter().flatten().collect();
+        all.try_into().map_err(|_| anyhow::anyhow!("a circuit without a setting in {out}"))
+    };
+    assert_eq!(of(&[]).await?, [true; 3]);
+    assert_eq!(of(&[(NAME, "false")]).await?, [false; 3]);
+    assert_eq!(of(&[(NAME, "true")]).await?, [true; 3]);
+    let own = ("CLARION_CACHE__REDIS__CIRCUIT_BREAKER", "true");
+    assert_eq!(of(&[(NAME, "false"), own]).await?, [false, true, false]);
+    let (ok, out, err) = command_with(data.path(), &["--check"], &[(NAME, "perhaps")]).await?;
+    assert!(!ok && err.contains("circuit_breaker") && err.contains("perhaps"), "{out}{err}");
+    Ok(())
+}
+
+/// What the setting of peers says holds for the gateway's circuit to the search service.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_circuits_every_call_of_a_peer_is_made() -> anyhow::Result<()> {
+    for enabled in [true, false] {
+        let mut cluster =
+            Cluster::with(clarion::Topology::default(), |config| config.peers.circuit_breaker = enabled).await?;
+        tokio::task::block_in_place(|| cluster.clarion().process().stop_one("search-0", true))?;
+        let (api, guild) = (cluster.api(cluster.bot(), 0), cluster.demo().guild_id);
+        for _ in 0..30 {
+            let (status, _) =
+                api.call(reqwest::Method::GET, &format!("/guilds/{guild}/messages/search?content=x"), None).await?;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let peer = ["gateway", "target=\"peer\""];
+        let opened = cluster.metric("circuit_opened_total", &peer).await?;
+        let refused = cluster.metric("circuit_refused_total", &peer).await?;
+        assert_eq!((opened > 0.0, refused > 0.0), (enabled, enabled), "{opened} opened, {refused} refused");
+    }
     Ok(())
 }
 

@@ -272,6 +272,39 @@ async fn who_left_or_is_banned_finds_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a banned user said lately goes with the ban: from the history, from what is found, and before everybody's eyes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_banned_user_said_lately_goes() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let demo = cluster.demo().clone();
+    let (guild, channels, grace_id) = (demo.guild_id, [demo.channel_id, demo.second_channel_id], demo.users[1].id);
+    let (bot, grace) = (cluster.api(cluster.bot(), 0), cluster.api(&demo.users[1], 0));
+    bot.send(demo.channel_id, "spam is what it is").await?;
+    let mut sent = Vec::new();
+    for n in 0..6 {
+        let message = grace.send(channels[n % 2], "spam of the finest").await?;
+        sent.push(message["id"].as_str().context("an id")?.to_owned());
+    }
+    let all = |found: &[String]| found.len() == 7;
+    until(&bot, guild, "content=spam", all).await?;
+    let mut session = cluster.session(cluster.bot(), 0, 1 | 1 << 9).await?;
+    let ban = format!("/guilds/{guild}/bans/{grace_id}");
+    let (status, body) = bot.call(Method::PUT, &ban, Some(json!({ "delete_message_seconds": 3600 }))).await?;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+    let mut gone = Vec::new();
+    while gone.len() < sent.len() {
+        gone.push(session.dispatch("MESSAGE_DELETE").await?["id"].as_str().context("an id")?.to_owned());
+    }
+    gone.sort();
+    sent.sort();
+    assert_eq!(gone, sent);
+    for (channel, left) in channels.into_iter().zip([1, 0]) {
+        let history = bot.get(&format!("/channels/{channel}/messages")).await?;
+        assert_eq!(history.as_array().map(Vec::len), Some(left), "{history}");
+    }
+    found(&bot, guild, "content=spam", &["spam is what it is"]).await
+}
+
 /// Makes somebody a member again, as an operator.
 async fn join(cluster: &Cluster, user: UserId) -> anyhow::Result<StatusCode> {
     let url = format!("{}/admin/v1/guilds/{}/members/{user}", cluster.admin_url(), cluster.demo().guild_id);

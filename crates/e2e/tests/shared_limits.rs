@@ -135,6 +135,37 @@ async fn who_begins_at_two_gateways_may_not_begin_twice_as_often() -> anyhow::Re
     Ok(())
 }
 
+/// Many begin at the same moment, and nobody has begun before: each is counted, at whichever gateway it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_at_the_same_moment_is_counted_once() -> anyhow::Result<()> {
+    const LIMIT: usize = 6;
+    let Some(server) = RedisServer::start(&[]) else { return Ok(()) };
+    let cluster = over(&server, |config| {
+        let identify = &mut config.gateway.identify;
+        (identify.enforced, identify.session_start_limit, identify.burst) = (true, LIMIT as u32, 100);
+    })
+    .await?;
+    for account in [cluster.bot(), cluster.other_bot()] {
+        let mut sockets = Vec::new();
+        for n in 0..4 * LIMIT {
+            sockets.push(Socket::connect(&cluster.gateway_url(n % 2)).await?);
+        }
+        let begun = sockets.into_iter().map(async |mut socket| -> anyhow::Result<bool> {
+            socket.identify(&account.token, INTENTS).await?;
+            Ok(match tokio::time::timeout(PATIENCE, socket.next()).await?? {
+                Frame::Op { t: Some(event), .. } if event == "READY" => true,
+                Frame::Close(4008) => false,
+                other => anyhow::bail!("{other:?}"),
+            })
+        });
+        let begun = futures_util::future::join_all(begun).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        assert_eq!(begun.iter().filter(|begun| **begun).count(), LIMIT, "{begun:?}");
+        let left = &cluster.api(account, 0).get("/gateway/bot").await?["session_start_limit"]["remaining"];
+        assert_eq!(left.as_u64(), Some(0));
+    }
+    Ok(())
+}
+
 /// A bucket allows `burst` at once, wherever; one more waits for its turn, and the next one is told to start over.
 #[tokio::test(flavor = "multi_thread")]
 async fn turns_are_taken_at_all_gateways_together() -> anyhow::Result<()> {

@@ -5,8 +5,8 @@
 //! A person's devices, and a bot that its author restarts, are all in bucket 0: the first few need not wait for each other.
 //! One more waits for its turn; it is refused when that is further away than one turn, and then has used up nothing.
 //!
-//! Gateways that share a cache keep accounts there (`shared.rs`); what is here is then what was last seen of them, and holds
-//! while the cache does not answer.
+//! Gateways that share a cache count there (`shared.rs`), each session in one step; what is here is then what was last seen
+//! of it, and holds while the cache does not answer.
 
 mod shared;
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::UserId;
 use clarion_observability::metric::AdmissionRefusal;
-use clarion_storage::cache::Cache;
+use clarion_storage::cache::{Cache, Turn};
 
 use crate::bounded::Bounded;
 use crate::config::Identify;
@@ -68,18 +68,21 @@ impl Starts {
         if !self.rules.enforced {
             return Ok(Duration::ZERO);
         }
+        let bucket = shard % self.rules.max_concurrency.max(1);
         if let Some(cache) = &self.shared
-            && let Ok((taken, account)) = shared::take(&**cache, &self.rules, now, user, shard).await
+            && let Ok(turn) = shared::take(&**cache, &self.rules, user, bucket).await
         {
-            self.accounts().insert(user, account);
-            return taken;
+            self.learn(now, user, bucket, &turn);
+            let is_over = turn.count.used >= self.rules.session_start_limit;
+            let refused = if is_over { AdmissionRefusal::SessionLimit } else { AdmissionRefusal::Concurrency };
+            return turn.wait.ok_or(refused);
         }
         let mut accounts = self.accounts();
         if let Some(account) = accounts.get_mut(&user).filter(|account| account.ends > now) {
-            return account.take(&self.rules, now, shard);
+            return account.take(&self.rules, now, bucket);
         }
         let mut account = Account::new(now);
-        let taken = account.take(&self.rules, now, shard);
+        let taken = account.take(&self.rules, now, bucket);
         accounts.insert(user, account);
         taken
     }
@@ -87,14 +90,26 @@ impl Starts {
     /// What is left to an account.
     pub(crate) async fn left(&self, now: Instant, user: UserId) -> Left {
         if let Some(cache) = &self.shared
-            && let Ok(account) = shared::read(&**cache, now, user).await
+            && let Ok(count) = shared::read(&**cache, user).await
         {
-            return account.map_or_else(|| self.all(), |account| account.left(&self.rules, now));
+            let remaining = self.rules.session_start_limit.saturating_sub(count.used);
+            return Left { remaining, reset_after: count.ends_in };
         }
         match self.accounts().peek(&user).filter(|account| account.ends > now) {
             Some(account) => account.left(&self.rules, now),
             None => self.all(),
         }
+    }
+
+    /// What the cache says of an account holds here while the cache does not answer.
+    fn learn(&self, now: Instant, user: UserId, bucket: u32, turn: &Turn) {
+        let mut accounts = self.accounts();
+        if let Some(account) = accounts.get_mut(&user) {
+            return account.learn(now, bucket, turn);
+        }
+        let mut account = Account::new(now);
+        account.learn(now, bucket, turn);
+        accounts.insert(user, account);
     }
 
     fn all(&self) -> Left {
@@ -112,11 +127,10 @@ impl Account {
     }
 
     /// Counts a session. Answers how long it has to wait for its turn; who is refused has used up nothing.
-    fn take(&mut self, rules: &Identify, now: Instant, shard: u32) -> Result<Duration, AdmissionRefusal> {
+    fn take(&mut self, rules: &Identify, now: Instant, bucket: u32) -> Result<Duration, AdmissionRefusal> {
         if self.used >= rules.session_start_limit {
             return Err(AdmissionRefusal::SessionLimit);
         }
-        let bucket = shard % rules.max_concurrency.max(1);
         self.buckets.retain(|(_, clear)| *clear > now);
         let clear = self.buckets.iter().find(|(of, _)| *of == bucket).map_or(now, |(_, clear)| *clear);
         let at_once = EVERY * rules.burst.max(1).saturating_sub(1);
@@ -128,6 +142,12 @@ impl Account {
         self.buckets.retain(|(of, _)| *of != bucket);
         self.buckets.push((bucket, clear + EVERY));
         Ok(wait)
+    }
+
+    fn learn(&mut self, now: Instant, bucket: u32, turn: &Turn) {
+        (self.used, self.ends) = (turn.count.used, now + turn.count.ends_in);
+        self.buckets.retain(|(of, clear)| *of != bucket && *clear > now);
+        self.buckets.push((bucket, now + turn.clear_in));
     }
 
     fn left(&self, rules: &Identify, now: Instant) -> Left {

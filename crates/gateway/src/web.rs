@@ -40,7 +40,7 @@ const FILES: &[File] = files! {
     "api.js" "backoff.js" "devices.js" "dom.js" "gateway.js" "history.js" "icon.svg" "ids.js" "main.js" "markdown.js"
     "mentions.js" "outbox.js" "reading.js" "session.js" "state/guilds.js" "state/permissions.js" "state/reads.js"
     "state/reduce.js" "state/rows.js" "state/search.js" "state/timeline.js" "state/voice.js" "storage.js" "store.js" "style/base.css"
-    "style/layout.css" "style/messages.css" "style/pieces.css" "style/search.css" "style/voice.css" "theme.js" "time.js" "views/act.js"
+    "style/layout.css" "style/messages.css" "style/pieces.css" "style/search.css" "style/voice.css" "theme.js" "time.js" "timers.js" "views/act.js"
     "views/channels.js" "views/composer.js" "views/dialog.js" "views/editor.js" "views/link.js" "views/markup.js"
     "views/members.js" "views/message.js" "views/picker.js" "views/pieces.js" "views/popup.js" "views/search.js" "views/signin.js"
     "views/theme.js" "views/timeline.js" "views/voice.js" "views/welcome.js" "views/workspace.js" "voice.js"

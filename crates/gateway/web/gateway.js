@@ -2,6 +2,7 @@
 // of what the events mean. Sockets, timers and chance can be given, so that tests decide them.
 
 import { createBackoff } from './backoff.js';
+import { Timers } from './timers.js';
 
 /** Guilds, members, voice states, presences, messages, reactions, typing, content. */
 const INTENTS = 1 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
@@ -26,7 +27,7 @@ export class Gateway {
   #socket = null;
   #session = null;
   #sequence = null;
-  #timers = new Map();
+  #timers;
   #awaiting = false;
   #stopped = false;
   #open = false;
@@ -46,6 +47,7 @@ export class Gateway {
       ...env,
     };
     this.backoff = createBackoff(this.env.random);
+    this.#timers = new Timers(this.env);
   }
 
   start() {
@@ -95,17 +97,17 @@ export class Gateway {
   }
 
   #connect() {
-    this.#clear('retry');
+    this.#timers.clear('retry');
     if (this.env.isOffline()) {
       this.on.link({ state: 'offline' });
       // Browsers are wrong about this now and then.
-      return this.#after('retry', OFFLINE_MS, () => this.#dial());
+      return this.#timers.after('retry', OFFLINE_MS, () => this.#dial());
     }
     this.#dial();
   }
 
   #dial() {
-    this.#clear('retry');
+    this.#timers.clear('retry');
     this.on.link({ state: 'connecting', resuming: Boolean(this.#session) });
     let socket;
     try {
@@ -117,7 +119,7 @@ export class Gateway {
     const mine = handler => event => this.#socket === socket && handler(event);
     socket.onmessage = mine(event => this.#receive(event.data));
     socket.onclose = mine(event => this.#closed(event.code, event.reason));
-    this.#after('patience', HELLO_MS, () => this.#again());
+    this.#timers.after('patience', HELLO_MS, () => this.#again());
   }
 
   #receive(text) {
@@ -133,7 +135,7 @@ export class Gateway {
       case 10: return this.#hello(d.heartbeat_interval);
       case 11:
         this.#awaiting = false;
-        this.#clear('probe');
+        this.#timers.clear('probe');
         return undefined;
       default: return undefined;
     }
@@ -145,10 +147,10 @@ export class Gateway {
       // The last one was not answered: whatever this is, it is no connection.
       if (this.#awaiting) return this.#again();
       this.#beat();
-      this.#after('beat', interval, beat);
+      this.#timers.after('beat', interval, beat);
     };
-    this.#after('beat', interval * this.env.random(), beat);
-    this.#after('patience', READY_MS, () => this.#again());
+    this.#timers.after('beat', interval * this.env.random(), beat);
+    this.#timers.after('patience', READY_MS, () => this.#again());
     const { token } = this;
     if (this.#session) return this.#send(6, { token, session_id: this.#session, seq: this.#sequence });
     const properties = { os: 'web', browser: 'Clarion', device: 'Clarion' };
@@ -159,7 +161,7 @@ export class Gateway {
     if (type === 'READY') this.#session = d.session_id;
     if (type === 'READY' || type === 'RESUMED') {
       this.#open = true;
-      this.#clear('patience');
+      this.#timers.clear('patience');
       this.backoff.reset();
       this.on.link({ state: 'open' });
       if (type === 'RESUMED') return this.on.resumed();
@@ -175,7 +177,7 @@ export class Gateway {
   #probe() {
     if (this.#timers.has('probe')) return;
     this.#beat();
-    this.#after('probe', PROBE_MS, () => this.#again());
+    this.#timers.after('probe', PROBE_MS, () => this.#again());
   }
 
   #closed(code, reason) {
@@ -203,11 +205,11 @@ export class Gateway {
     const wait = Math.max(least, this.backoff.next());
     const state = this.env.isOffline() ? 'offline' : 'waiting';
     this.on.link({ state, retryAt: this.env.now() + wait });
-    this.#after('retry', wait, () => this.#connect());
+    this.#timers.after('retry', wait, () => this.#connect());
   }
 
   #leave(code) {
-    for (const name of [...this.#timers.keys()]) this.#clear(name);
+    this.#timers.clearAll();
     const socket = this.#socket;
     this.#socket = null;
     this.#open = false;
@@ -216,18 +218,5 @@ export class Gateway {
 
   #send(op, d) {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify({ op, d }));
-  }
-
-  #after(name, ms, f) {
-    this.#clear(name);
-    this.#timers.set(name, this.env.setTimeout(() => {
-      this.#timers.delete(name);
-      f();
-    }, ms));
-  }
-
-  #clear(name) {
-    this.env.clearTimeout(this.#timers.get(name));
-    this.#timers.delete(name);
   }
 }

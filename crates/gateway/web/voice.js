@@ -5,6 +5,7 @@
 import { createBackoff } from './backoff.js';
 import { MICROPHONE, SPEAKERS, choose, chosen, listed, open } from './devices.js';
 import { measure } from './state/voice.js';
+import { Timers } from './timers.js';
 
 /** A room's slots: so many can be heard at once. */
 const SLOTS = 8;
@@ -30,7 +31,7 @@ export class Voice {
   #players = [];
   #session = null;
   #counts;
-  #timers = new Map();
+  #timers;
 
   /** `tell(d)` sends op 4 and answers whether it could; `offer({url, token, sdp})` answers with the server's description. */
   constructor({ store, tell, offer, env = {} }) {
@@ -49,6 +50,7 @@ export class Voice {
       ...env,
     };
     this.backoff = createBackoff(this.env.random);
+    this.#timers = new Timers(this.env);
   }
 
   get #state() { return this.store.state.voice; }
@@ -130,10 +132,10 @@ export class Voice {
 
   #ask() {
     const { guild, channel, muted, deafened } = this.#state;
-    this.#after('ask', ASK_MS, () => this.#fail('No voice server answers.'));
+    this.#timers.after('ask', ASK_MS, () => this.#fail('No voice server answers.'));
     const is_told = this.tell({ guild_id: guild, channel_id: channel, self_mute: muted || deafened, self_deaf: deafened });
     // Without a gateway nothing can be asked; it is asked when it is back.
-    if (!is_told) this.#clear('ask');
+    if (!is_told) this.#timers.clear('ask');
   }
 
   #flags(muted, deafened) {
@@ -176,14 +178,14 @@ export class Voice {
     if (is_elsewhere) return;
     if (!d.endpoint || !d.url) {
       this.#phase('waiting');
-      return this.#after('ask', NAMED_MS, () => this.#fail('No voice server answers.'));
+      return this.#timers.after('ask', NAMED_MS, () => this.#fail('No voice server answers.'));
     }
     this.#connect(d.url, d.token);
   }
 
   async #connect(url, token) {
-    this.#clear('ask');
-    this.#clear('retry');
+    this.#timers.clear('ask');
+    this.#timers.clear('retry');
     this.#next?.close();
     const peer = this.#next = this.env.peer();
     const players = [];
@@ -207,7 +209,7 @@ export class Voice {
       for (let n = 0; n < SLOTS; n += 1) peer.addTransceiver('audio', { direction: 'recvonly' });
       await peer.setLocalDescription();
       if (this.#next !== peer) return;
-      this.#after('connect', CONNECT_MS, () => this.#fail('No connection to the voice server could be made.'));
+      this.#timers.after('connect', CONNECT_MS, () => this.#fail('No connection to the voice server could be made.'));
       const sdp = await this.offer({ url, token, sdp: peer.localDescription.sdp });
       if (this.#next !== peer) return;
       await peer.setRemoteDescription({ type: 'answer', sdp });
@@ -229,7 +231,7 @@ export class Voice {
     } else {
       this.#end({ peer: this.#peer, players: this.#players });
     }
-    this.#clear('overlap');
+    this.#timers.clear('overlap');
     [this.#peer, this.#next, this.#players, this.#counts] = [peer, null, players, undefined];
   }
 
@@ -241,18 +243,18 @@ export class Voice {
   #changed(peer) {
     if (peer !== this.#peer) return;
     if (peer.connectionState === 'connected') {
-      for (const name of ['connect', 'interrupted', 'retry']) this.#clear(name);
+      this.#timers.clear('connect', 'interrupted', 'retry');
       this.backoff.reset();
       this.#phase('open');
-      this.#after('overlap', OVERLAP_MS, () => {
+      this.#timers.after('overlap', OVERLAP_MS, () => {
         this.#end(this.#former);
         this.#former = null;
       });
-      this.#after('quality', QUALITY_MS / 4, () => this.#measure());
+      this.#timers.after('quality', QUALITY_MS / 4, () => this.#measure());
     }
     if (peer.connectionState === 'disconnected') {
       this.#phase('broken', 'The connection is interrupted.');
-      this.#after('interrupted', INTERRUPTED_MS, () => this.#fail());
+      this.#timers.after('interrupted', INTERRUPTED_MS, () => this.#fail());
     }
     // What is on its way has waits of its own.
     if (peer.connectionState === 'failed' && !this.#next) this.#fail();
@@ -260,12 +262,12 @@ export class Voice {
 
   /** Asks for a place again, later each time. */
   #fail(problem = 'The connection was lost.') {
-    for (const name of ['ask', 'connect', 'interrupted', 'quality']) this.#clear(name);
+    this.#timers.clear('ask', 'connect', 'interrupted', 'quality');
     this.#next?.close();
     this.#next = null;
     if (this.#state.channel === null) return;
     this.#phase('broken', problem);
-    this.#after('retry', this.backoff.next(), () => this.#ask());
+    this.#timers.after('retry', this.backoff.next(), () => this.#ask());
   }
 
   async #measure() {
@@ -275,7 +277,7 @@ export class Voice {
     const { quality, counts } = measure(stats.values(), this.#counts);
     this.#counts = counts;
     this.store.dispatch({ type: 'voice-quality', quality });
-    this.#after('quality', QUALITY_MS, () => this.#measure());
+    this.#timers.after('quality', QUALITY_MS, () => this.#measure());
   }
 
   #phase(phase, problem = null) {
@@ -283,7 +285,7 @@ export class Voice {
   }
 
   #hangUp() {
-    for (const name of [...this.#timers.keys()]) this.#clear(name);
+    this.#timers.clearAll();
     this.#next?.close();
     this.#end(this.#former);
     this.#end({ peer: this.#peer, players: this.#players });
@@ -295,18 +297,5 @@ export class Voice {
     this.#hangUp();
     this.#microphone?.then(stream => stream?.getTracks().forEach(track => track.stop()));
     this.#microphone = null;
-  }
-
-  #after(name, ms, f) {
-    this.#clear(name);
-    this.#timers.set(name, this.env.setTimeout(() => {
-      this.#timers.delete(name);
-      f();
-    }, ms));
-  }
-
-  #clear(name) {
-    this.env.clearTimeout(this.#timers.get(name));
-    this.#timers.delete(name);
   }
 }

@@ -31,6 +31,8 @@ pub const PRESENCE_SUBSCRIPTIONS: usize = 1_000;
 pub const PRESENCE_LISTED: usize = 250;
 /// Most channels of a guild.
 pub const CHANNELS_PER_GUILD: usize = 500;
+/// Most permission overwrites of a channel.
+pub const OVERWRITES_PER_CHANNEL: usize = 1_000;
 /// Most roles of a guild.
 pub const ROLES_PER_GUILD: usize = 250;
 /// Most bans of a guild.

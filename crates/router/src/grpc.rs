@@ -112,6 +112,13 @@ impl proto::router_server::Router for Grpc {
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
+    async fn list_members(
+        &self,
+        _: Request<proto::ListMembersRequest>,
+    ) -> Result<Response<proto::ListMembersResponse>, Status> {
+        Ok(Response::new(proto::ListMembersResponse { members: self.table.all_members() }))
+    }
+
     async fn place_voice(
         &self,
         request: Request<proto::PlaceVoiceRequest>,

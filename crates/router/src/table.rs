@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clarion_model::key::{Epoch, Slot};
-use clarion_proto::{JoinResponse, MemberKind};
+use clarion_proto::{JoinResponse, MemberKind, RouterMember};
 use clarion_runtime::Address;
 use tokio::sync::{mpsc, watch};
 
@@ -222,6 +222,18 @@ impl Table {
             .filter(|(_, m)| m.kind == kind)
             .map(|(name, m)| (name.clone(), m.address.clone()))
             .collect()
+    }
+
+    /// All members, by instance.
+    pub(crate) fn all_members(&self) -> Vec<RouterMember> {
+        let state = self.lock();
+        let members = state.members.iter().map(|(instance, member)| RouterMember {
+            instance: instance.clone(),
+            kind: member.kind.into(),
+            address: member.address.to_string(),
+            leaving: member.leaving,
+        });
+        members.collect()
     }
 
     /// How many slots nobody owns just now.

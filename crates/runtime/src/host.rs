@@ -5,12 +5,14 @@ use std::panic::AssertUnwindSafe;
 
 use clarion_observability::Telemetry;
 use clarion_observability::log::{self, ErrorInfo, Fields};
+use clarion_proto::v1::process_server::ProcessServer;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::circuit::Circuits;
+use crate::describe::Described;
 use crate::probe::Probes;
 use crate::{Address, Listen, Listener, Peer, Wire, peer};
 
@@ -24,6 +26,7 @@ pub struct Host {
     pub(crate) draining: CancellationToken,
     pub(crate) fatal: CancellationToken,
     pub(crate) probes: Probes,
+    pub(crate) schema: Option<u32>,
 }
 
 impl Host {
@@ -84,8 +87,9 @@ impl Host {
         Listener::bind(listen, &self.wire, self.instance())
     }
 
-    /// Serves gRPC until the drain begins and what is under way has ended.
+    /// Serves gRPC until the drain begins and what is under way has ended. Beside the routes it says what the service is.
     pub async fn serve_grpc(&self, listener: Listener, routes: Routes) -> anyhow::Result<()> {
+        let routes = routes.add_service(ProcessServer::new(Described::new(self)));
         listener.serve(routes, self.draining().cancelled_owned()).await
     }
 }

@@ -7,6 +7,7 @@
 mod address;
 mod circuit;
 pub mod config;
+mod describe;
 mod host;
 mod listen;
 mod local;

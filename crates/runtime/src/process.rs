@@ -25,6 +25,7 @@ pub struct Process {
     probes: Probes,
     drain: Duration,
     circuit_breakers: bool,
+    schema: Option<u32>,
     fatal: CancellationToken,
     services: Vec<Running>,
 }
@@ -78,6 +79,7 @@ impl Process {
             probes: Probes::default(),
             drain,
             circuit_breakers: true,
+            schema: None,
             fatal: CancellationToken::new(),
             services: Vec::new(),
         }
@@ -86,6 +88,12 @@ impl Process {
     /// Whether services that are started from now on leave peers alone that do not answer. They do, unless this says no.
     pub fn circuit_breakers(&mut self, enabled: bool) {
         self.circuit_breakers = enabled;
+    }
+
+    /// The version of the shared store's schema that services which are started from now on know, and say when they are
+    /// asked.
+    pub fn knows_schema(&mut self, version: u32) {
+        self.schema = Some(version);
     }
 
     /// What its services say goes through here.
@@ -127,6 +135,7 @@ impl Process {
             observability: self.observability.clone(),
             wire: self.wire.clone(),
             circuit_breakers: self.circuit_breakers,
+            schema: self.schema,
             probes: self.probes.clone(),
             fatal: self.fatal.clone(),
             draining: draining.clone(),
@@ -201,6 +210,7 @@ struct Service {
     observability: clarion_observability::Process,
     wire: Wire,
     circuit_breakers: bool,
+    schema: Option<u32>,
     probes: Probes,
     fatal: CancellationToken,
     draining: CancellationToken,
@@ -248,6 +258,7 @@ impl Service {
             draining: self.draining.clone(),
             fatal: self.fatal.clone(),
             probes: self.probes.clone(),
+            schema: self.schema,
         };
         let (value, run) = runtime.block_on(bind(host))?;
         let serving = runtime.spawn(run);

@@ -4,7 +4,8 @@
 //! one they know: when it ran out, or somebody else wrote, they are told and write the whole again. Nothing is evicted to
 //! make room; what does not fit is refused, and runs out elsewhere. A Redis that was told to evict is counted.
 //!
-//! Beside hashes there are windows, in which so many are counted and no more.
+//! Beside hashes there are windows, in which so many are counted and no more, and rows, in which those who come at once have
+//! their turns one after another.
 
 mod config;
 mod memory;
@@ -62,6 +63,30 @@ pub struct Count {
     pub used: u32,
     /// How long it lasts.
     pub ends_in: Duration,
+}
+
+/// A row of turns: a few at once, then one at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Under which name it is kept. No hash and no window lies there.
+    pub key: CacheKey,
+    /// How long a turn takes.
+    pub every: Duration,
+    /// How many need not wait for each other.
+    pub at_once: u32,
+    /// Who would have to wait longer is not let in.
+    pub longest: Duration,
+}
+
+/// What came of asking for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// How long until it is there. `None`: there was no room in the window or in the row, and nothing has changed.
+    pub wait: Option<Duration>,
+    /// How full the window is.
+    pub count: Count,
+    /// How long until the row is as if nobody had come.
+    pub clear_in: Duration,
 }
 
 /// How much a cache holds.
@@ -125,11 +150,21 @@ pub trait Cache: Send + Sync {
     /// looked at: the last of them is full, or all have counted.
     async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError>;
 
+    /// Counts one more in a window and gives it a turn in a row, if there is room in both.
+    async fn turn(&self, window: &Window, row: &Row) -> Result<Turn, CacheError>;
+
     /// Whether other processes use the same one.
     fn is_shared(&self) -> bool;
 
     /// How much it holds.
     async fn memory(&self) -> Result<Memory, CacheError>;
+}
+
+impl Row {
+    /// How far the end of the row may lie ahead for those who need not wait.
+    fn ahead(&self) -> Duration {
+        self.every * self.at_once.max(1).saturating_sub(1)
+    }
 }
 
 impl CacheKey {

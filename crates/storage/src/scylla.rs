@@ -34,6 +34,7 @@ use clarion_observability::{Fields, Telemetry, log};
 pub use config::{Config, Strategy};
 pub use inspect::{Answer, Inspection, Node, inspect};
 pub use migrate::{Migrated, migrate};
+pub use schema::VERSION as SCHEMA;
 
 use client::Client;
 use handle::Handle;

@@ -14,6 +14,8 @@ pub(super) fn is_needed(command: &Command) -> bool {
         Command::EditMessage(_) | Command::DeleteMessage { .. } | Command::React(_) => true,
         Command::CreateGuild(_) | Command::ChangeGuild { .. } => true,
         Command::Type { .. } | Command::CreateUser(_) | Command::ChangeUser(_) | Command::PutReadState { .. } => false,
+        // What goes was read before it came here.
+        Command::Purge(_) => false,
         Command::SetVoice(_) | Command::MoveVoice { .. } => false,
     }
 }

@@ -227,6 +227,7 @@ fn refused(refusal: &Refusal) {
     let status = status::refused(refusal);
     let details = v1::Refusal::decode(status.details()).expect("what the client is told");
     assert!((400..500).contains(&details.status) && !details.message.is_empty());
+    assert!(details.code != 50_035 || !details.fields.is_empty(), "a form that is wrong names a field: {details:?}");
     assert!(details.fields.iter().all(|wrong| !wrong.field.is_empty() && !wrong.code.is_empty()));
 }
 

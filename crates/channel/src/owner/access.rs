@@ -66,6 +66,19 @@ pub(crate) fn guild_wide(guild: &GuildState, actor: Actor) -> Result<Permissions
     }
 }
 
+/// Refuses who may not take back what somebody said in a channel: it is for who may ban, and of who is banned.
+pub(crate) fn purge(guild: &GuildState, actor: Actor, author: UserId, channel: ChannelId) -> Result<(), Refusal> {
+    require(guild_wide(guild, actor)?, Permissions::BAN_MEMBERS)?;
+    if !guild.bans.contains_key(&author) {
+        return Err(Refusal::UNKNOWN_BAN);
+    }
+    match guild.channels.get(&channel).map(|channel| channel.kind) {
+        None => Err(Refusal::UNKNOWN_CHANNEL),
+        Some(ChannelKind::Category) => Err(Refusal::NOT_A_TEXT_CHANNEL),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Refuses who lacks a permission.
 pub(crate) fn require(held: Permissions, needed: Permissions) -> Result<(), Refusal> {
     if held.contains(needed) { Ok(()) } else { Err(Refusal::MISSING_PERMISSIONS) }

@@ -23,6 +23,8 @@ pub(super) struct NonceKey(ChannelId, UserId, String);
 pub(super) struct Recent {
     messages: Latest<(ChannelId, MessageId), Option<MessageView>>,
     nonces: Latest<NonceKey, Used>,
+    /// Purges: where, whose, and the last message that each took; with the first.
+    purges: Latest<(ChannelId, UserId, MessageId), MessageId>,
 }
 
 /// A nonce that was used a moment ago.
@@ -54,17 +56,35 @@ impl NonceKey {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { messages: Latest::new(), nonces: Latest::new() }
+        Self { messages: Latest::new(), nonces: Latest::new(), purges: Latest::new() }
     }
 }
 
 impl Recent {
     /// The message as the latest command leaves it, or as it was read.
     pub(super) fn message(&self, channel: ChannelId, id: MessageId, read: Option<MessageView>) -> Option<MessageView> {
-        match self.messages.get(&(channel, id)) {
+        let view = match self.messages.get(&(channel, id)) {
             Some(latest) => latest.clone(),
             None => read,
-        }
+        };
+        view.filter(|view| !self.is_purged(channel, view.message.author.id, id))
+    }
+
+    /// Whether the latest commands took a message of an author away.
+    pub(super) fn is_gone(&self, channel: ChannelId, author: UserId, id: MessageId) -> bool {
+        matches!(self.messages.get(&(channel, id)), Some(None)) || self.is_purged(channel, author, id)
+    }
+
+    /// A command takes away all that an author said in a channel from one message to another.
+    pub(super) fn purge(&mut self, channel: ChannelId, author: UserId, first: MessageId, last: MessageId) {
+        self.purges.put((channel, author, last), first);
+    }
+
+    fn is_purged(&self, channel: ChannelId, author: UserId, id: MessageId) -> bool {
+        let took = |((place, whose, last), (_, first)): (&(ChannelId, UserId, MessageId), &(u64, MessageId))| {
+            (*place, *whose) == (channel, author) && (*first..=*last).contains(&id)
+        };
+        self.purges.values.iter().any(took)
     }
 
     /// A command leaves a message so; `None` when it deletes it. What it refers to is not kept.

@@ -140,7 +140,9 @@ fn check_change(
         | GuildEvent::MessageUpdate(_)
         | GuildEvent::MessageDelete { .. }
         | GuildEvent::ReactionAdd(_)
-        | GuildEvent::ReactionRemove(_) => Err(Refusal::INVALID_FORM),
+        | GuildEvent::ReactionRemove(_) => {
+            Err(Refusal::field("change", "BASE_TYPE_CHOICES", "Messages and reactions are no structure of a guild."))
+        }
     }
 }
 
@@ -219,6 +221,9 @@ fn check_channel(guild: &GuildState, channel: &Channel) -> Result<(), Refusal> {
                 "Not a category that this channel can stand under.",
             ));
         }
+    }
+    if channel.overwrites.len() > limits::OVERWRITES_PER_CHANNEL {
+        return Err(Refusal::TOO_MANY_OVERWRITES);
     }
     let mut targets: Vec<OverwriteTarget> = channel.overwrites.iter().map(|o| o.target).collect();
     targets.sort_unstable();

@@ -1,6 +1,7 @@
 //! What the owner decides, without a store and without a clock.
 
 mod messages;
+mod purge;
 mod reactions;
 mod sequence;
 mod structure;

@@ -1,6 +1,7 @@
 //! Messages and accounts from end to end.
 
-use clarion_model::event::{Event, UserEvent};
+use clarion_model::event::{Event, GuildEvent, LogEntry, UserEvent};
+use clarion_model::guild::Ban;
 use clarion_model::id::MessageId;
 use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
@@ -86,6 +87,55 @@ async fn a_conversation() {
     assert_eq!(contents(&mut client, list(2, 50, None)).await, ["three", "one, changed"]);
 }
 
+/// All that the banned said after a moment goes, in parts, and followers are told of each; what others said stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_banned_said_lately_is_purged() {
+    let (_bench, mut client) = Bench::with_guild(Config::default()).await;
+    let old = send(&mut client, ANN, "old").await;
+    let mut expected = vec!["old".to_owned()];
+    for n in 0..130 {
+        send(&mut client, ANN, "spam").await;
+        if n % 50 == 0 {
+            send(&mut client, BOSS, &format!("said {n}")).await;
+            expected.insert(0, format!("said {n}"));
+        }
+    }
+    let asked = |actor: u64, before| v1::PurgeMessagesRequest {
+        key: Some(KEY.into()),
+        channel_id: TEXT.0,
+        actor_id: actor,
+        author_id: ANN.0,
+        after: old.0,
+        before,
+    };
+    let status = client.purge_messages(asked(BOSS.0, None)).await.unwrap_err();
+    assert_eq!(refusal(&status).code, 10_026, "nobody is banned");
+    let ban = GuildEvent::BanPut(Ban { user: user(ANN), reason: None });
+    let change = Some((&Event::Guild(ban)).into());
+    client.change_guild(v1::ChangeGuildRequest { key: Some(KEY.into()), actor_id: BOSS.0, change }).await.unwrap();
+    assert_eq!(refusal(&client.purge_messages(asked(MODERATOR.0, None)).await.unwrap_err()).code, 50_013);
+
+    let mut gateway = Gateway::following(&mut client, None).await;
+    gateway.snapshot().await;
+    for round in ["first", "again"] {
+        let (mut before, mut deleted, mut parts) = (None, 0, 0);
+        loop {
+            let part = client.purge_messages(asked(BOSS.0, before)).await.unwrap().into_inner();
+            assert!(part.deleted <= 100, "{part:?}");
+            (before, deleted, parts) = (part.before, deleted + part.deleted, parts + 1);
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(deleted, if round == "first" { 130 } else { 0 }, "{round}");
+        assert!(parts <= 3, "{parts}");
+    }
+    let told = gateway.entries(130).await;
+    let is_delete = |entry: &LogEntry| matches!(entry.event, Event::Guild(GuildEvent::MessageDelete { .. }));
+    assert!(told.iter().all(is_delete));
+    assert_eq!(contents(&mut client, list(BOSS.0, 100, None)).await, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_the_api_says() {
     let (_bench, mut client) = Bench::with_guild(Config::default()).await;
@@ -110,7 +160,7 @@ async fn who_may_not_read_history_gets_none() {
     let (_bench, mut client) = Bench::with_guild(Config::default()).await;
     send(&mut client, ANN, "before").await;
     let everyone = role(GUILD.everyone(), 0, Permissions::VIEW_CHANNEL);
-    let change = Event::Guild(clarion_model::event::GuildEvent::RolePut(everyone));
+    let change = Event::Guild(GuildEvent::RolePut(everyone));
     let change = v1::ChangeGuildRequest { key: Some(KEY.into()), actor_id: 0, change: Some((&change).into()) };
     client.change_guild(change).await.unwrap();
     assert!(contents(&mut client, list(ANN.0, 50, None)).await.is_empty());

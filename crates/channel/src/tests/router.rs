@@ -8,8 +8,8 @@ use clarion_model::key::SLOTS;
 use clarion_proto::v1::join_request::Request as Report;
 use clarion_proto::v1::router_server;
 use clarion_proto::v1::{
-    FollowSlotsRequest, JoinRequest, JoinResponse, PlaceVoiceRequest, RouteRequest, RouteResponse, SlotsChanged,
-    VoiceServer,
+    FollowSlotsRequest, JoinRequest, JoinResponse, ListMembersRequest, ListMembersResponse, PlaceVoiceRequest,
+    RouteRequest, RouteResponse, SlotsChanged, VoiceServer,
 };
 use clarion_runtime::Host;
 use tokio::sync::{mpsc, watch};
@@ -87,6 +87,10 @@ impl router_server::Router for Served {
     }
 
     async fn place_voice(&self, _: Request<PlaceVoiceRequest>) -> Result<Response<VoiceServer>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn list_members(&self, _: Request<ListMembersRequest>) -> Result<Response<ListMembersResponse>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

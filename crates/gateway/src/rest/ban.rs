@@ -1,5 +1,9 @@
 //! Memberships that end: by leaving, by being removed, by a ban. The guild says so first, then the account's list.
 
+mod purge;
+
+use std::time::Duration;
+
 use clarion_model::event::{Event, GuildEvent, UserEvent};
 use clarion_model::guild::{Ban, GuildState};
 use clarion_model::id::{GuildId, UserId};
@@ -21,9 +25,10 @@ use crate::directory::Target;
 
 /// Most bans of one page.
 const PAGE: u32 = 1_000;
-/// Messages of so many seconds before a ban may be asked to go.
-const WEEK: u64 = 7 * 24 * 3_600;
+/// Messages of so many days before a ban may be asked to go.
 const DAYS: u64 = 7;
+/// In seconds.
+const DAY: u64 = 24 * 3_600;
 /// The header that says why something is done.
 const WHY: &str = "x-audit-log-reason";
 
@@ -67,18 +72,10 @@ pub(super) async fn get(call: Call) -> Answered {
     Ok(Answer::object(&api::Ban::from(ban)))
 }
 
-/// Messages stay, whatever the body says about those of the last days.
+/// The answer comes when the messages that go with the ban are gone. Whoever gets none may ask again: what is left goes.
 pub(super) async fn put(call: Call) -> Answered {
     let user = call.named_user()?;
-    if !call.body.is_empty() {
-        let mut form = Form::read(&call.headers, &call.body)?;
-        for (field, most) in [("delete_message_seconds", WEEK), ("delete_message_days", DAYS)] {
-            if form.number(field).is_some_and(|asked| asked > most) {
-                form.fault(field, Fault::new("NUMBER_TYPE_MAX", format!("Must be {most} or less.")));
-            }
-        }
-        form.finish(())?;
-    }
+    let lately = lately(&call)?;
     let guild = moderated(&call).await?;
     let user = match guild.members.get(&user) {
         Some(member) => member.user.clone(),
@@ -87,6 +84,9 @@ pub(super) async fn put(call: Call) -> Answered {
     let (id, reason) = (user.id, reason(&call)?);
     change(&call, guild.guild.id, GuildEvent::BanPut(Ban { user, reason })).await?;
     unlist(&call, guild.guild.id, id).await?;
+    if !lately.is_zero() {
+        purge::since(&call, guild.guild.id, id, lately).await?;
+    }
     Ok(Answer::DONE)
 }
 
@@ -105,6 +105,20 @@ async fn moderated(call: &Call) -> Result<GuildState, Refusal> {
         Some(held) if held.contains(Permissions::BAN_MEMBERS) => Ok(guild),
         _ => Err(Refusal::MISSING_PERMISSIONS),
     }
+}
+
+/// Messages of how long before a ban are to go with it.
+fn lately(call: &Call) -> Result<Duration, Refusal> {
+    let mut form = Form::read(&call.headers, &call.body)?;
+    let mut read = |field, most, unit| {
+        let asked = form.number(field);
+        if asked.is_some_and(|asked| asked > most) {
+            form.fault(field, Fault::new("NUMBER_TYPE_MAX", format!("Must be {most} or less.")));
+        }
+        asked.map(|asked| Duration::from_secs(asked.min(most) * unit))
+    };
+    let (seconds, days) = (read("delete_message_seconds", DAYS * DAY, 1), read("delete_message_days", DAYS, DAY));
+    form.finish(seconds.or(days).unwrap_or_default())
 }
 
 fn reason(call: &Call) -> Result<Option<String>, Refusal> {

@@ -69,6 +69,11 @@ impl Refusal {
         Self { status, code, message: Cow::Borrowed(message), more: None }
     }
 
+    /// Whether it says the same to the client.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.status, self.code) == (other.status, other.code)
+    }
+
     fn with(self, more: More) -> Self {
         Self { more: Some(Box::new(more)), ..self }
     }

@@ -318,6 +318,9 @@ impl Channel for World {
     async fn move_voice(&self, _: Request<v1::MoveVoiceRequest>) -> Answer<v1::Done> {
         not_here()
     }
+    async fn purge_messages(&self, _: Request<v1::PurgeMessagesRequest>) -> Answer<v1::PurgeMessagesResponse> {
+        not_here()
+    }
     async fn create_guild(&self, _: Request<v1::CreateGuildRequest>) -> Answer<v1::GuildState> {
         not_here()
     }
@@ -370,6 +373,10 @@ impl Router for World {
     }
 
     async fn place_voice(&self, _: Request<v1::PlaceVoiceRequest>) -> Answer<v1::VoiceServer> {
+        not_here()
+    }
+
+    async fn list_members(&self, _: Request<v1::ListMembersRequest>) -> Answer<v1::ListMembersResponse> {
         not_here()
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Cache, CacheError, CacheKey, Config, Count, Hash, Memory, Version, Window};
+use super::{Cache, CacheError, CacheKey, Config, Count, Hash, Memory, Row, Turn, Version, Window};
 
 /// What a hash and a field cost beside their bytes, roughly.
 const OVERHEAD: usize = 64;
@@ -187,6 +187,31 @@ impl Cache for MemoryCache {
             counts.push(Count { counted, used: used + 1, ends_in });
         }
         Ok(counts)
+    }
+
+    async fn turn(&self, window: &Window, row: &Row) -> Result<Turn, CacheError> {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        let begun = inner.live(&window.key, now).map(|entry| (used(&entry.hash), entry.until));
+        let (used, until) = begun.unwrap_or((0, now + window.length));
+        let clear = inner.live(&row.key, now).map_or(now, |entry| entry.until);
+        let wait = (clear - now).saturating_sub(row.ahead());
+        let count = Count { counted: false, used, ends_in: until - now };
+        if used >= window.limit || wait > row.longest {
+            return Ok(Turn { wait: None, count, clear_in: clear - now });
+        }
+        // A row that is there has its place; a new one, and the window, need room.
+        let value = Bytes::from((used + 1).to_string());
+        let cost = OVERHEAD + cost_of(USED, &value);
+        inner.put(&row.key, BTreeMap::new(), OVERHEAD, clear + row.every, self.limit)?;
+        let counted = inner.put(&window.key, BTreeMap::from([(USED.to_owned(), value)]), cost, until, self.limit);
+        if let Err(full) = counted {
+            if let Some(entry) = inner.live(&row.key, now) {
+                entry.until = clear;
+            }
+            return Err(full);
+        }
+        let count = Count { counted: true, used: used + 1, ..count };
+        Ok(Turn { wait: Some(wait), count, clear_in: clear + row.every - now })
     }
 
     fn is_shared(&self) -> bool {

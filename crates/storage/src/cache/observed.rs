@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clarion_observability::metric::{CacheErrorType, CacheMetrics, LookupResult};
 use clarion_observability::{Instrument, Telemetry, span};
 
-use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Version, Window};
+use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Row, Turn, Version, Window};
 
 /// Counts what a service asks of a cache.
 pub struct Observed {
@@ -94,6 +94,10 @@ impl Cache for Observed {
 
     async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError> {
         self.note(self.cache.count(windows).await)
+    }
+
+    async fn turn(&self, window: &Window, row: &Row) -> Result<Turn, CacheError> {
+        self.note(self.cache.turn(window, row).await)
     }
 
     fn is_shared(&self) -> bool {

@@ -27,7 +27,7 @@ use fred::types::{Builder, InfoKind, Value};
 pub use inspect::{RedisInspection, inspect};
 
 use super::config::{OpenError, RedisConfig};
-use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Version, Window};
+use super::{Cache, CacheError, CacheKey, Count, Hash, Memory, Row, Turn, Version, Window};
 
 /// Waits between attempts to connect, in milliseconds: from, to, and how much chance lies in each.
 const RECONNECT: (u32, u32, u32) = (50, 1_000, 200);
@@ -62,6 +62,7 @@ struct Scripts {
     forget: Script,
     list: Script,
     count: Script,
+    turn: Script,
 }
 
 impl RedisCache {
@@ -140,6 +141,14 @@ impl RedisCache {
         self.eval_over(self.client(), script, keys, args).await
     }
 
+    /// Runs a script that counts: for a client who waits for it. Answers numbers.
+    async fn count_by(&self, script: &Script, keys: Vec<String>, args: Vec<Value>) -> Result<Vec<u64>, CacheError> {
+        let within = self.options.timeout.map_or(COUNT_WITHIN, |timeout| timeout.min(COUNT_WITHIN));
+        let client = self.client.with_options(&Options { timeout: Some(within), ..self.options.clone() });
+        let answer = self.eval_over(client, script, keys, args).await?;
+        answer.convert().map_err(|e| failed(&e))
+    }
+
     async fn eval_over(
         &self,
         client: WithOptions<Client>,
@@ -200,6 +209,7 @@ impl Scripts {
             forget: Script::from_lua(script::FORGET),
             list: Script::from_lua(script::LIST),
             count: Script::from_lua(script::COUNT),
+            turn: Script::from_lua(script::TURN),
         }
     }
 }
@@ -242,6 +252,11 @@ fn info_value<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 
 fn was_known(answer: &Value) -> Result<(), CacheError> {
     if answer.as_i64() == Some(1) { Ok(()) } else { Err(CacheError::Conflict) }
+}
+
+fn counted(counted: u64, used: u64, left: u64) -> Count {
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    Count { counted: counted == 1, used, ends_in: Duration::from_millis(left) }
 }
 
 #[async_trait::async_trait]
@@ -310,16 +325,22 @@ impl Cache for RedisCache {
     async fn count(&self, windows: &[Window]) -> Result<Vec<Count>, CacheError> {
         let keys = windows.iter().map(|window| format!("{NAMESPACE}:{}", window.key)).collect();
         let args = windows.iter().flat_map(|window| [Value::from(i64::from(window.limit)), millis(window.length)]);
-        let within = self.options.timeout.map_or(COUNT_WITHIN, |timeout| timeout.min(COUNT_WITHIN));
-        let client = self.client.with_options(&Options { timeout: Some(within), ..self.options.clone() });
-        let answer = self.eval_over(client, &self.scripts.count, keys, args.collect()).await?;
-        let numbers: Vec<u64> = answer.convert().map_err(|e| failed(&e))?;
-        let counts = numbers.chunks_exact(3).map(|of| Count {
-            counted: of[0] == 1,
-            used: u32::try_from(of[1]).unwrap_or(u32::MAX),
-            ends_in: Duration::from_millis(of[2]),
-        });
-        Ok(counts.collect())
+        let numbers = self.count_by(&self.scripts.count, keys, args.collect()).await?;
+        Ok(numbers.chunks_exact(3).map(|of| counted(of[0], of[1], of[2])).collect())
+    }
+
+    async fn turn(&self, window: &Window, row: &Row) -> Result<Turn, CacheError> {
+        let keys = [&window.key, &row.key].map(|key| format!("{NAMESPACE}:{key}")).to_vec();
+        let mut args = vec![Value::from(i64::from(window.limit)), millis(window.length), millis(row.every)];
+        args.extend([row.ahead(), row.longest].map(|time| Value::from(i64::try_from(time.as_millis()).unwrap_or(0))));
+        match self.count_by(&self.scripts.turn, keys, args).await?[..] {
+            [taken, used, left, wait, clear] => Ok(Turn {
+                wait: (taken == 1).then_some(Duration::from_millis(wait)),
+                count: counted(taken, used, left),
+                clear_in: Duration::from_millis(clear),
+            }),
+            ref other => Err(CacheError::Failed(format!("an answer of {} numbers", other.len()))),
+        }
     }
 
     fn is_shared(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::cache::{Cache, CacheError, CacheKey, Window};
+use crate::cache::{Cache, CacheError, CacheKey, Row, Turn, Window};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
@@ -19,6 +19,8 @@ pub async fn cache_suite(cache: &dyn Cache, kind: &'static str) {
     hashes_are_listed_by_kind(cache, kind).await;
     a_window_has_room_for_so_many_until_it_ends(cache, kind).await;
     windows_are_counted_in_turn(cache, kind).await;
+    turns_come_one_after_another(cache, kind).await;
+    who_comes_at_the_same_moment_is_counted_once(cache, kind).await;
 }
 
 fn fields(of: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
@@ -129,4 +131,41 @@ async fn windows_are_counted_in_turn(cache: &dyn Cache, kind: &'static str) {
     let first = cache.count(&[narrow, wide.clone()]).await.unwrap();
     assert_eq!(first.len(), 1);
     assert_eq!(cache.count(&[wide]).await.unwrap()[0].used, 4);
+}
+
+fn row(kind: &'static str, at_once: u32, longest: Duration) -> Row {
+    Row { key: window(kind, "row", 0, LONG).key, every: LONG, at_once, longest }
+}
+
+/// Two come at once, two more wait, each for one turn more, and then there is no room.
+async fn turns_come_one_after_another(cache: &dyn Cache, kind: &'static str) {
+    let (day, row) = (window(kind, "day", 10, 10 * LONG), row(kind, 2, 2 * LONG));
+    let near = |time: Duration, wanted: Duration| time <= wanted && time + LONG / 2 > wanted;
+    for (used, waits) in [(1, 0), (2, 0), (3, 1), (4, 2)] {
+        let Turn { wait, count, clear_in } = cache.turn(&day, &row).await.unwrap();
+        let waits = LONG * waits;
+        assert!(wait.is_some_and(|wait| near(wait, waits)), "{wait:?} of {waits:?}");
+        assert_eq!((count.counted, count.used), (true, used));
+        assert!(near(count.ends_in, 10 * LONG) && near(clear_in, LONG * used), "{count:?} {clear_in:?}");
+    }
+    let refused = cache.turn(&day, &row).await.unwrap();
+    assert_eq!((refused.wait, refused.count.counted, refused.count.used), (None, false, 4));
+    assert!(near(refused.clear_in, 4 * LONG), "who is refused takes no turn: {refused:?}");
+    // A row of its own has room; a window that is full has none, whatever the row.
+    let other = self::row(kind, 1, LONG);
+    assert_eq!(cache.turn(&day, &other).await.unwrap().wait, Some(Duration::ZERO));
+    let full = Window { limit: 5, ..day };
+    let another = self::row(kind, 9, LONG);
+    let refused = cache.turn(&full, &another).await.unwrap();
+    assert_eq!((refused.wait, refused.count.used, refused.clear_in), (None, 5, Duration::ZERO));
+}
+
+async fn who_comes_at_the_same_moment_is_counted_once(cache: &dyn Cache, kind: &'static str) {
+    let (day, row) = (window(kind, "moment", 20, LONG), row(kind, 100, LONG));
+    let all = futures_util::future::join_all((0..50).map(|_| cache.turn(&day, &row))).await;
+    let all: Vec<Turn> = all.into_iter().collect::<Result<_, _>>().unwrap();
+    let mut counted: Vec<u32> = all.iter().filter(|turn| turn.wait.is_some()).map(|turn| turn.count.used).collect();
+    counted.sort_unstable();
+    assert_eq!(counted, (1..=20).collect::<Vec<_>>());
+    assert!(all.iter().all(|turn| turn.wait.is_some() == turn.count.counted));
 }

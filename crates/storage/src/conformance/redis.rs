@@ -64,6 +64,11 @@ impl RedisServer {
         assert!(sent.success());
     }
 
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Says a command in one line to it and answers what comes back first.
     pub fn say(&self, command: &str) -> std::io::Result<String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));

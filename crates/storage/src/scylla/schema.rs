@@ -8,8 +8,8 @@ use clarion_model::key::{Epoch, Key, Position, Slot};
 
 use crate::error::ReadError;
 
-/// The version of everything in this file.
-pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
+/// The version of the schema that this program knows: of everything in this file.
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// How long a partition of a channel's history is. Part of the schema.
 const BUCKET_MS: u64 = 10 * 24 * 3_600 * 1_000;

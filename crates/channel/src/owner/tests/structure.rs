@@ -65,7 +65,8 @@ fn strangers_change_nothing_and_operators_everything() {
     assert_eq!(state(&owner).guild.name, "other");
     assert!(matches!(propose(&mut owner, by(BOSS, put)), Ok(Outcome::Answer(Answer::Done))));
     let message = GuildEvent::MessageDelete { channel_id: TEXT, id: MessageId(1) };
-    assert_eq!(refusal(propose(&mut owner, change(Actor::Operator, message))), Refusal::INVALID_FORM);
+    let refused = refusal(propose(&mut owner, change(Actor::Operator, message)));
+    assert_eq!((refused.code, refused.fields[0].field), (50_035, "change"));
 }
 
 #[test]
@@ -82,6 +83,56 @@ fn channels_need_managers_who_see_them() {
     assert_eq!(refusal(propose(&mut owner, by(MODERATOR, GuildEvent::ChannelDelete(HIDDEN)))), Refusal::MISSING_ACCESS);
     done(&mut owner, by(MODERATOR, GuildEvent::ChannelDelete(TEXT)));
     assert!(!state(&owner).channels.contains_key(&TEXT));
+}
+
+/// A guild, its channels and who may do what in them are as large as the API allows, and no larger.
+#[test]
+fn what_a_guild_holds_is_bounded() {
+    let roles = |count: usize| {
+        let mut guild = guild();
+        for id in (1_000..).take(count - guild.roles.len()) {
+            guild.roles.insert(RoleId(id), role(RoleId(id), 1, Permissions::NONE));
+        }
+        guild
+    };
+    let channels = |count: usize| {
+        let mut guild = guild();
+        for id in (1_000..).take(count - guild.channels.len()) {
+            guild.channels.insert(ChannelId(id), channel(ChannelId(id), ChannelKind::Text));
+        }
+        guild
+    };
+    let overwrites = |count: usize| Channel {
+        overwrites: (1_000..)
+            .take(count)
+            .map(|id| Overwrite {
+                target: OverwriteTarget::Member(UserId(id)),
+                allow: Permissions::NONE,
+                deny: Permissions::SEND_MESSAGES,
+            })
+            .collect(),
+        ..channel(TEXT, ChannelKind::Text)
+    };
+    let put_role = || by(BOSS, GuildEvent::RolePut(role(RoleId(9_999), 1, Permissions::NONE)));
+    let put_channel = || by(BOSS, GuildEvent::ChannelPut(channel(ChannelId(9_999), ChannelKind::Text)));
+    let put_overwrites = |count| by(BOSS, GuildEvent::ChannelPut(overwrites(count)));
+    let code = |mut owner: Owner, command| propose(&mut owner, command).err().map(|refusal| refusal.code);
+    for (bound, refused) in [(249, None), (250, Some(30_005))] {
+        assert_eq!(code(owner_of(roles(bound)), put_role()), refused, "{bound} roles");
+    }
+    for (bound, refused) in [(499, None), (500, Some(30_013))] {
+        assert_eq!(code(owner_of(channels(bound)), put_channel()), refused, "{bound} channels");
+    }
+    for (bound, refused) in [(1_000, None), (1_001, Some(30_060))] {
+        assert_eq!(code(owner(), put_overwrites(bound)), refused, "{bound} overwrites");
+    }
+    // The same for a guild that is made.
+    let absent = || Owner::new(Key::Guild(GUILD), Epoch(1), Tail::default(), State::Absent);
+    let made = |guild: GuildState| code(absent(), Command::CreateGuild(Box::new(guild)));
+    let mut with_overwrites = guild();
+    with_overwrites.channels.insert(TEXT, overwrites(1_001));
+    assert_eq!([made(roles(251)), made(channels(501)), made(with_overwrites)], [30_005, 30_013, 30_060].map(Some));
+    assert_eq!([made(roles(250)), made(channels(500))], [None, None]);
 }
 
 #[test]

@@ -49,6 +49,8 @@ struct State {
     ahead: Option<u64>,
     /// The message has a trace.
     traced: bool,
+    /// Everyone may ban, and the first channel has a message that is newer than all.
+    moderated: bool,
 }
 
 impl Fake {
@@ -69,6 +71,11 @@ impl Fake {
     /// Whoever asks is a person from now on.
     pub(super) fn be_a_person(&self) {
         self.state().person = true;
+    }
+
+    /// Everyone may ban from now on, and something was said just now.
+    pub(super) fn be_moderated(&self) {
+        self.state().moderated = true;
     }
 
     /// The message has a trace from now on.
@@ -217,6 +224,13 @@ impl RouterService for Fake {
         Err(Status::unimplemented("place_voice"))
     }
 
+    async fn list_members(
+        &self,
+        _: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        Err(Status::unimplemented("list_members"))
+    }
+
     async fn join(&self, _: Request<Streaming<v1::JoinRequest>>) -> Result<Response<Self::JoinStream>, Status> {
         Err(Status::unimplemented("join"))
     }
@@ -272,6 +286,17 @@ impl ChannelService for Fake {
 
     async fn delete_message(&self, r: Request<v1::DeleteMessageRequest>) -> Result<Response<Done>, Status> {
         self.called(format!("delete {}", r.into_inner().message_id), Done {})
+    }
+
+    /// Of the first channel there is more to look at.
+    async fn purge_messages(
+        &self,
+        r: Request<v1::PurgeMessagesRequest>,
+    ) -> Result<Response<v1::PurgeMessagesResponse>, Status> {
+        let r = r.into_inner();
+        let before = r.before.is_none().then_some(r.after + 1);
+        let call = format!("purge {} {} {} {:?}", r.channel_id, r.author_id, r.after, r.before);
+        self.called(call, v1::PurgeMessagesResponse { deleted: 1, before })
     }
 
     async fn get_message(&self, r: Request<v1::GetMessageRequest>) -> Result<Response<v1::MessageView>, Status> {
@@ -347,7 +372,13 @@ impl ChannelService for Fake {
     }
 
     async fn get_guild(&self, _: Request<v1::GetGuildRequest>) -> Result<Response<v1::GuildState>, Status> {
-        self.called("guild".into(), (&guild()).into())
+        let mut guild = guild();
+        if self.state().moderated {
+            let may_ban = |role: &mut Role| role.permissions = role.permissions.union(Permissions::BAN_MEMBERS);
+            guild.roles.values_mut().for_each(may_ban);
+            guild.channels.entry(CHANNEL).and_modify(|channel| channel.last_message_id = Some(MessageId(u64::MAX)));
+        }
+        self.called("guild".into(), (&guild).into())
     }
 
     async fn change_guild(&self, r: Request<v1::ChangeGuildRequest>) -> Result<Response<Done>, Status> {

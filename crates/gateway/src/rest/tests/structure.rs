@@ -75,3 +75,50 @@ async fn roles_are_made_changed_and_given() {
     ];
     assert_eq!(changes(&edge), expected);
 }
+
+#[tokio::test]
+async fn what_was_said_lately_goes_with_a_ban() {
+    let edge = Edge::new().await;
+    edge.fake.be_moderated();
+    let path = format!("/guilds/{GUILD}/bans/43");
+    let hours = |asked: u64| {
+        let at = clarion_model::time::Timestamp::from(std::time::SystemTime::now());
+        clarion_model::id::first_of(at.before(Duration::from_secs(asked * 3_600)))
+    };
+    for (body, asked) in [
+        (r#"{"delete_message_seconds":3600}"#, Some(1)),
+        (r#"{"delete_message_days":"2"}"#, Some(48)),
+        (r#"{"delete_message_seconds":7200,"delete_message_days":7}"#, Some(2)),
+        (r#"{"delete_message_seconds":0,"delete_message_days":7}"#, None),
+        ("{}", None),
+        ("", None),
+    ] {
+        let begun = asked.map(hours);
+        let got = edge.call(Method::PUT, &path, body).await;
+        assert_eq!(got.status, 204, "{got:?}");
+        let calls = changes(&edge);
+        assert!(calls[0].contains("BanPut") && calls[1].contains("GuildLeft"), "{calls:?}");
+        let Some(asked) = asked else {
+            assert_eq!(calls.len(), 2, "{calls:?}");
+            continue;
+        };
+        // The channel that nothing was said in is left alone, and the other is gone through to its end.
+        let words: Vec<Vec<&str>> = calls[2..].iter().map(|call| call.split(' ').collect()).collect();
+        let after: u64 = words[0][3].parse().unwrap();
+        assert!(Some(after + 1) >= begun && after < hours(asked), "{body}: {after}");
+        let channel = CHANNEL.to_string();
+        let (first, next) = (after.to_string(), format!("Some({})", after + 1));
+        let expected = [["purge", &channel, "43", &first, "None"], ["purge", &channel, "43", &first, &next]];
+        assert_eq!(words, expected, "{body}");
+    }
+    for (body, field) in [
+        (r#"{"delete_message_seconds":604801}"#, "delete_message_seconds"),
+        (r#"{"delete_message_days":8}"#, "delete_message_days"),
+        (r#"{"delete_message_days":-1}"#, "delete_message_days"),
+    ] {
+        let got = edge.call(Method::PUT, &path, body).await;
+        assert_eq!(got.error(), (400, 50_035), "{got:?}");
+        assert!(got.body["errors"][field].is_object(), "{got:?}");
+        assert_eq!(changes(&edge), Vec::<String>::new());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A hash of ours is a hash there: the field `v` has its version, a field of ours lies under `f` and its name. Beside the
 //! hashes of a kind there is one sorted set of their ids, by when they run out, so that listing looks at nothing else. A
-//! window is a counter that runs out; nobody lists those.
+//! window is a counter that runs out, a row of turns a key that does; nobody lists those.
 //! Each script first writes what Redis refuses when it is full, so that a refusal leaves everything as it was.
 
 /// A function that notes when an id runs out. The set itself lives as long as the last of its ids.
@@ -86,6 +86,22 @@ for i = 1, #KEYS do
   if counted == 0 then break end
 end
 return answer
+";
+
+/// KEYS: a counter, a row, which lives until it is as if nobody had come. ARGV: limit and length of the counter; of the row
+/// how long a turn takes, how much of it lies ahead of those who need not wait, and the longest wait; times in ms. Answers
+/// whether it counted, how many the counter has, how long it lasts, how long the wait is, and how long the row lives.
+pub(super) const TURN: &str = r"
+local limit, left = tonumber(ARGV[1]), redis.call('PTTL', KEYS[1])
+local used = 0
+if left > 0 then used = tonumber(redis.call('GET', KEYS[1])) else left = tonumber(ARGV[2]) end
+local clear = math.max(redis.call('PTTL', KEYS[2]), 0)
+local wait = math.max(clear - tonumber(ARGV[4]), 0)
+if used >= limit or wait > tonumber(ARGV[5]) then return {0, used, left, wait, clear} end
+clear = clear + tonumber(ARGV[3])
+redis.call('SET', KEYS[2], 1, 'PX', clear)
+if used == 0 then redis.call('SET', KEYS[1], 1, 'PX', left) else redis.call('INCR', KEYS[1]) end
+return {1, used + 1, left, wait, clear}
 ";
 
 /// KEYS: the set of ids.
