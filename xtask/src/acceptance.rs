@@ -200,19 +200,8 @@ fn scripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// discord.js in `target/`, as its lock file says.
 fn node_client() -> anyhow::Result<Client> {
-    if !has("node") || !has("npm") {
-        bail!("node and npm are not there");
-    }
-    let (from, to) = (root().join("crates/e2e/clients/node"), target().join("acceptance/node"));
-    copy(&from, &to)?;
-    check(
-        Command::new("npm")
-            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--cache"])
-            .arg(target().join("acceptance/npm-cache"))
-            .stdout(Stdio::null())
-            .current_dir(&to),
-    )
-    .context("npm cannot install")?;
+    let to = target().join("acceptance/node");
+    npm(&root().join("crates/e2e/clients/node"), &to)?;
     Ok(Client {
         name: "discord.js",
         interpreter: PathBuf::from("node"),
@@ -234,7 +223,7 @@ fn python_client() -> anyhow::Result<Client> {
     })
 }
 
-/// aiortc and Chromium: against a voice server alone, through a gateway, and while voice servers come and go.
+/// aiortc, werift and Chromium: against a voice server alone, through a gateway, and while voice servers come and go.
 fn voice_clients(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()> {
     check(&mut command("cargo", &["build", "--package", "clarion-voice", "--example", "voice-alone"]))?;
     let alone = target().join("debug/examples/voice-alone");
@@ -249,6 +238,18 @@ fn voice_clients(binary: &Path, missing: &mut Vec<String>) -> anyhow::Result<()>
             moves(binary, |given| run("aiortc, moved", "moves.py", given)).context("aiortc was not moved")?;
         }
         Err(why) => missing.push(format!("aiortc: {why:#}")),
+    }
+    let (from, to) = (root().join("crates/e2e/clients"), target().join("acceptance/werift"));
+    match npm(&from.join("werift"), &to) {
+        Ok(()) => {
+            fs::copy(from.join("browser/alone.mjs"), to.join("alone.mjs"))?;
+            let run = |name, script: &str, given: &OsStr| checks(name, Path::new("node"), &to.join(script), &[given]);
+            run("werift", "accept.mjs", alone.as_os_str()).context("werift did not pass")?;
+            let server = Server::start(binary)?;
+            let passed = run("werift, op 4", "talk.mjs", server.demo().as_os_str());
+            server.told(passed).context("werift did not pass through a gateway")?;
+        }
+        Err(why) => missing.push(format!("werift: {why:#}")),
     }
     // What of it is missing is said with the web client.
     if has("node") && has(&browser()) {
@@ -311,6 +312,22 @@ fn python(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     )
     .context("pip cannot install")?;
     Ok(python)
+}
+
+/// A copy of a folder's files, and what its lock file asks for beside it.
+fn npm(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if !has("node") || !has("npm") {
+        bail!("node and npm are not there");
+    }
+    copy(from, to)?;
+    check(
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--cache"])
+            .arg(target().join("acceptance/npm-cache"))
+            .stdout(Stdio::null())
+            .current_dir(to),
+    )
+    .context("npm cannot install")
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

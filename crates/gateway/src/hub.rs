@@ -45,7 +45,7 @@ use crate::adopted::Adopted;
 use crate::directory::{Directory, Target};
 use crate::presence::Heard;
 use crate::shard::{self, Ended, Inbox, Ledger};
-use crate::voice::VoiceHandle;
+use crate::voice::{Command as VoiceCommand, VoiceHandle};
 use elsewhere::Fetched;
 pub(crate) use elsewhere::{Adoption, Marked};
 use follow::{Follow, Phase};
@@ -111,8 +111,8 @@ pub(crate) struct Hub {
     heard: mpsc::Receiver<Heard>,
     moved: mpsc::Receiver<Vec<Slot>>,
     voice: VoiceHandle,
-    /// Sessions that are over, of which voice is to be told.
-    gone: Vec<String>,
+    /// What voice is to be told of sessions that are over, or gone on with elsewhere.
+    gone: Vec<VoiceCommand>,
     number: u32,
     stop: CancellationToken,
     streams: Streams,
@@ -188,8 +188,8 @@ impl Hub {
                     self.doubt_voices(Instant::now()).await;
                 }
             }
-            for session in std::mem::take(&mut self.gone) {
-                self.voice.tell(crate::voice::Command::Ended { session }).await;
+            for told in std::mem::take(&mut self.gone) {
+                self.voice.tell(told).await;
             }
             if !self.adoptions.is_empty() {
                 self.try_adoptions(Instant::now()).await;

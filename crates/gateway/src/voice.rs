@@ -51,6 +51,10 @@ pub(crate) enum Command {
     Ask { session: String, user: UserId, person: bool, request: VoiceRequest, span: Span },
     /// Hub: what the guild's owner says of a session here. `None`: it is in no voice channel any more.
     Want { key: LegKey, wanted: Option<Wanted> },
+    /// Hub: a session came from another gateway, and its guild's owner has it in a voice channel.
+    Keep { key: LegKey, wanted: Wanted },
+    /// Hub: a session goes on at another gateway, and takes its calls along.
+    HandedOver { session: String },
     /// Hub: the guild has a new owner, who does not know of the session.
     Again { key: LegKey, user: UserId, channel: ChannelId, self_mute: bool, self_deaf: bool },
     /// Hub: a session that the owner names is over.

@@ -210,6 +210,9 @@ impl Engine {
         let Some(at) = self.by_id.get(&leg).copied() else { return };
         let Some(leg) = &mut self.legs[at] else { return };
         leg.permissions = permissions;
+        if !permissions.listen {
+            leg.streams.iter_mut().for_each(|out| out.rewriter.interrupt());
+        }
         if !permissions.speak
             && let Some(room) = self.rooms.get_mut(&leg.who.channel)
         {

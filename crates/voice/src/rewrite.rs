@@ -73,6 +73,11 @@ impl Rewriter {
         Some(out)
     }
 
+    /// What comes next was not sent all: the server kept some of it back. To the listener nothing is missing.
+    pub(crate) fn interrupt(&mut self) {
+        self.source = None;
+    }
+
     /// The time in the stream at an instant, if it has begun.
     pub(crate) fn timestamp_at(&self, now: Instant) -> Option<u32> {
         self.last.map(|last| last.timestamp.wrapping_add(samples(now, last.at)))
@@ -132,6 +137,17 @@ mod tests {
         assert_eq!(go(&mut rewriter, later, 2, 4_999), None);
         // Back at once: time moves on all the same.
         assert_eq!(go(&mut rewriter, later, 1, 11), Some((13, 9_600 + 4_800 + 1_920, true)));
+    }
+
+    #[test]
+    fn what_was_kept_back_is_no_loss() {
+        let (mut rewriter, now) = (Rewriter::default(), Instant::now());
+        go(&mut rewriter, now, 1, 10);
+        rewriter.interrupt();
+        let later = now + Duration::from_secs(1);
+        assert_eq!(go(&mut rewriter, later, 1, 60), Some((11, 9_600 + 48_000, true)));
+        assert_eq!(go(&mut rewriter, later, 1, 59), None);
+        assert_eq!(go(&mut rewriter, later, 1, 61), Some((12, 9_600 + 48_000 + 960, false)));
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub(super) fn set_voice(request: v1::SetVoiceStateRequest) -> Command {
         self_mute: request.self_mute,
         self_deaf: request.self_deaf,
         again: request.again,
+        if_own: request.if_own,
     })
 }
 

@@ -16,8 +16,9 @@ use super::access::{self, Actor, rank, require, require_above};
 use super::{Answer, Outcome, Owner};
 use crate::refusal::Refusal;
 
-/// How long states of a gateway last that does not follow the guild.
-pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// How long states of a gateway last that does not follow the guild. It may follow again, and its sessions may come to other
+/// gateways, which say so. As long a client may be silent before a voice server lets it go.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// A session wants to be in a voice channel, or in none.
 #[derive(Debug, Clone)]
@@ -28,8 +29,10 @@ pub(crate) struct SetVoice {
     pub(crate) channel_id: Option<ChannelId>,
     pub(crate) self_mute: bool,
     pub(crate) self_deaf: bool,
-    /// It was there before this owner was one.
+    /// It was there before this owner was one, or at another gateway.
     pub(crate) again: bool,
+    /// It leaves only if the state is the gateway's.
+    pub(crate) if_own: bool,
 }
 
 /// The voice states of a guild.
@@ -95,8 +98,10 @@ impl Owner {
     }
 
     fn leave_voice(&mut self, set: &SetVoice) -> Outcome {
-        // Another session of the user may be there now; it stays.
-        if self.voices.0.get(&set.user).is_none_or(|there| there.state.session_id != set.session_id) {
+        // Another session of the user may be there now, or this one at another gateway; it stays.
+        let stays =
+            |there: &Held| there.state.session_id != set.session_id || (set.if_own && there.gateway != set.gateway);
+        if self.voices.0.get(&set.user).is_none_or(stays) {
             return Outcome::Answer(Answer::Done);
         }
         match self.voices.0.remove(&set.user) {

@@ -8,6 +8,7 @@ mod bare;
 mod caller;
 mod churn;
 mod fake;
+mod handed;
 mod moved;
 mod process;
 mod real;

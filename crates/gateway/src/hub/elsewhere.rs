@@ -30,6 +30,7 @@ use crate::frame::Dispatch;
 use crate::handover::Kept;
 use crate::session::CannotResume;
 use crate::shard::{Command, End, Identity, Resumption};
+use crate::voice::Command as VoiceCommand;
 
 /// How long a session waits until the keys it hears of are followed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -105,6 +106,9 @@ impl Hub {
         let occupant = self.seats.get(seat).filter(|occupant| occupant.identity.id == id)?;
         let kept = self.kept(seat, occupant);
         self.drop_session(seat);
+        // It is not over: its calls go along.
+        self.gone.pop();
+        self.gone.push(VoiceCommand::HandedOver { session: kept.id.clone() });
         let (reply, exported) = oneshot::channel();
         self.tell(seat.shard, Command::Export { seat: seat.seat, seen, reply }).await;
         Some((kept, exported))
@@ -282,6 +286,7 @@ impl Hub {
         }
         for guild in guilds {
             if kept.positions.contains_key(&Key::Guild(guild)) {
+                self.keep_voice(guild, &kept.id, user).await;
                 self.rewatch(guild);
                 self.sample(guild);
             } else {

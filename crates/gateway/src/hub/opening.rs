@@ -19,6 +19,7 @@ use crate::conversation::MembersRequest;
 use crate::session_id::{CHANCE, Place};
 use crate::shard::{Command, Ended, Identity};
 use crate::visibility::Listener;
+use crate::voice::Command as VoiceCommand;
 
 /// Whether a session with this shard number hears of a guild.
 pub(super) fn is_on_shard(guild: GuildId, (which, of): (u32, u32)) -> bool {
@@ -182,7 +183,7 @@ impl Hub {
         let Some(occupant) = self.seats.vacate(seat) else { return };
         self.adopted.forget(&occupant.identity.id, seat);
         self.unkept.insert(occupant.identity.id.clone(), None);
-        self.gone.push(occupant.identity.id.clone());
+        self.gone.push(VoiceCommand::Ended { session: occupant.identity.id.clone() });
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.remove(&seat);
             entry.showing.remove(seat, occupant.device, &occupant.presence);

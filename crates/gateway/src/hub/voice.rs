@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clarion_model::event::Transient;
-use clarion_model::id::GuildId;
+use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::voice::VoiceState;
 use clarion_proto::v1;
 
@@ -40,29 +40,45 @@ impl Hub {
             (None, Some(_)) => Command::Leave { key, user: state.user_id },
             (None, None) | (Some(_), None) => Command::Want { key, wanted: None },
             (Some(seat), Some(channel)) => {
-                let settings = self.guilds.get(&id).and_then(|guild| guild.state.as_ref());
-                let settings = settings.and_then(|state| state.channels.get(&channel)).map(|channel| &channel.voice);
                 let user = self.seats.get(seat).map_or(state.user_id, |occupant| occupant.identity.user);
-                let account = self.users.get(&user).and_then(|entry| entry.state.as_ref());
-                let wanted = Wanted {
-                    user,
-                    person: account.is_some_and(|account| !account.user.bot),
-                    channel,
-                    capacity: settings.map_or(0, |settings| settings.user_limit),
-                    region: settings.and_then(|settings| settings.rtc_region.clone()).unwrap_or_default(),
-                    permissions: v1::VoicePermissions {
-                        speak: state.may_speak(),
-                        listen: !state.deaf,
-                        priority: state.priority,
-                        self_mute: state.self_mute,
-                        self_deaf: state.self_deaf,
-                    },
-                    traceparent: traceparent.to_owned(),
-                };
-                Command::Want { key, wanted: Some(wanted) }
+                Command::Want { key, wanted: Some(self.wanted(id, user, channel, state, traceparent)) }
             }
         };
         self.voice.tell(command).await;
+    }
+
+    /// What a state asks for.
+    fn wanted(&self, id: GuildId, user: UserId, channel: ChannelId, state: &VoiceState, traceparent: &str) -> Wanted {
+        let settings = self.guilds.get(&id).and_then(|guild| guild.state.as_ref());
+        let settings = settings.and_then(|state| state.channels.get(&channel)).map(|channel| &channel.voice);
+        let account = self.users.get(&user).and_then(|entry| entry.state.as_ref());
+        Wanted {
+            user,
+            person: account.is_some_and(|account| !account.user.bot),
+            channel,
+            capacity: settings.map_or(0, |settings| settings.user_limit),
+            region: settings.and_then(|settings| settings.rtc_region.clone()).unwrap_or_default(),
+            permissions: v1::VoicePermissions {
+                speak: state.may_speak(),
+                listen: !state.deaf,
+                priority: state.priority,
+                self_mute: state.self_mute,
+                self_deaf: state.self_deaf,
+            },
+            traceparent: traceparent.to_owned(),
+        }
+    }
+
+    /// A session has come from another gateway. If it is in a voice channel it stays there: the owner is told that it is
+    /// here now, and the voice server has it already.
+    pub(super) async fn keep_voice(&mut self, id: GuildId, session: &str, user: UserId) {
+        let state = self.guilds.get(&id).and_then(|guild| guild.voice_of(user));
+        let Some(state) = state.filter(|state| state.session_id == session).cloned() else { return };
+        let Some(channel) = state.channel_id else { return };
+        let (key, self_mute, self_deaf) = (leg(id, session), state.self_mute, state.self_deaf);
+        let wanted = self.wanted(id, user, channel, &state, "");
+        self.voice.tell(Command::Keep { key: key.clone(), wanted }).await;
+        self.voice.tell(Command::Again { key, user, channel, self_mute, self_deaf }).await;
     }
 
     /// All voice states of a guild have been told: what changed, and whom the owner has to be told of again.

@@ -1,5 +1,7 @@
 //! The actor: takes what is told, does what the book says, and brings back what came of it.
 
+mod handed;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +15,13 @@ use clarion_runtime::{Address, Peer};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Admitted, Book, Do, LegKey, NotAllowed};
+use super::book::{Admitted, Book, Do, Found, LegKey, NotAllowed};
 use super::call::{self, Ask};
 use super::{Command, Endpoint, Parts};
 use crate::api::{VoiceRefused, dispatch};
 use crate::directory::CallError;
 use crate::frame::Dispatch;
+use handed::HandedOver;
 
 /// What calls and streams bring; they wait beyond it.
 const BROUGHT: usize = 4_096;
@@ -34,6 +37,7 @@ const ATTEND_AGAIN: Duration = Duration::from_millis(200);
 enum Brought {
     Asked { key: LegKey, person: bool, channel: Option<ChannelId>, result: Result<(), CallError> },
     Placed { key: LegKey, turn: u64, result: Option<Box<Admitted>> },
+    Found { key: LegKey, turn: u64, result: Option<Box<Found>> },
     Allowed { key: LegKey, turn: u64, result: Result<(), NotAllowed> },
     Attended { server: String, works: bool },
     Heard { server: String, notice: Notice },
@@ -55,6 +59,8 @@ pub(super) struct Actor {
     /// Sessions whose wish is with the guild's owner, and the one that comes next; earlier ones do not matter.
     asking: HashMap<LegKey, Option<Wish>>,
     attending: HashMap<String, CancellationToken>,
+    /// Sessions in voice that went to other gateways a moment ago; no more than there were here.
+    handed: HashMap<LegKey, HandedOver>,
     pushes: VecDeque<(String, Dispatch)>,
     out: mpsc::Sender<Brought>,
     brought: mpsc::Receiver<Brought>,
@@ -71,6 +77,7 @@ impl Actor {
             book: Book::default(),
             asking: HashMap::new(),
             attending: HashMap::new(),
+            handed: HashMap::new(),
             pushes: VecDeque::new(),
             out,
             brought,
@@ -104,6 +111,13 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
+            Command::Keep { key, wanted } => {
+                // It is back.
+                self.handed.remove(&key);
+                let what = self.book.keep(&key, wanted);
+                self.act(what);
+            }
+            Command::HandedOver { session } => self.hand_over(&session),
             Command::Ask { session, user, person, request, span } => {
                 let key = (request.guild_id, session);
                 if let Some(channel) = request.channel_id
@@ -120,21 +134,27 @@ impl Actor {
                     self_mute: request.self_mute,
                     self_deaf: request.self_deaf,
                     again: false,
+                    if_own: false,
                 };
                 self.ask(Wish { ask, person, span });
             }
             Command::Want { key, wanted } => {
+                if wanted.is_none() {
+                    self.end_media(&key);
+                }
                 let what = self.book.want(&key, wanted);
                 self.act(what);
             }
             Command::Again { key, user, channel, self_mute, self_deaf } => {
-                let ask = Ask { key, user, channel: Some(channel), self_mute, self_deaf, again: true };
+                let ask = Ask { key, user, channel: Some(channel), self_mute, self_deaf, again: true, if_own: false };
                 // Whatever the client wants by now comes after it, and matters more.
                 if !self.asking.contains_key(&ask.key) {
                     self.ask(Wish { ask, person: false, span: Span::none() });
                 }
             }
-            Command::Leave { key, user } => self.leave(key, user),
+            // One that was handed over is waited for; one that has gone further is another gateway's.
+            Command::Leave { key, user } if !self.handed.contains_key(&key) => self.leave(key, user, true),
+            Command::Leave { .. } => {}
             Command::Ended { session } => {
                 let asked = self.asking.iter_mut().filter(|((_, id), _)| *id == session);
                 // What it asked for last is with the owner: once that is settled the hub sees that nobody is there.
@@ -143,7 +163,7 @@ impl Actor {
                     let key = (guild, session.clone());
                     let what = self.book.want(&key, None);
                     self.act(what);
-                    self.leave(key, user);
+                    self.leave(key, user, false);
                 }
             }
             Command::Servers(router, servers) => {
@@ -174,6 +194,7 @@ impl Actor {
                 }
                 what
             }
+            Brought::Found { key, turn, result } => self.book.found(&key, turn, result.map(|found| *found)),
             Brought::Allowed { key, turn, result } => self.book.allowed(&key, turn, result),
             Brought::Attended { server, works } => self.book.attended(&server, works),
             Brought::Heard { server, notice } => match notice {
@@ -196,8 +217,10 @@ impl Actor {
     }
 
     fn tick(&mut self) {
-        let what = self.book.tick(Instant::now());
+        let now = Instant::now();
+        let what = self.book.tick(now);
         self.act(what);
+        self.let_go_of_late(now);
         let rooms = self.book.rooms().into_iter();
         let rooms = rooms.map(|(channel, server)| v1::VoiceRoom { channel_id: channel.0, server }).collect();
         self.parts.rooms.send_if_modified(|told| {
@@ -217,6 +240,15 @@ impl Actor {
     fn act_one(&mut self, what: Do) {
         let (host, out, calls) = (self.parts.host.clone(), self.out.clone(), self.calls.clone());
         match what {
+            Do::Find { key, turn, wanted } => {
+                let (routers, region) = (self.routers.clone(), self.parts.region.clone());
+                let others = self.book.listed();
+                self.parts.host.spawn("voice find", async move {
+                    let _turn = calls.acquire().await;
+                    let found = call::find_there(host, routers, others, key.clone(), wanted, region).await;
+                    let _ = out.send(Brought::Found { key, turn, result: found.map(Box::new) }).await;
+                });
+            }
             Do::Place { key, turn, wanted } => {
                 let (routers, region) = (self.routers.clone(), self.parts.region.clone());
                 self.parts.host.spawn("voice place", async move {
@@ -243,7 +275,7 @@ impl Actor {
                     self.pushes.push_back((session, dispatch));
                 }
             }
-            Do::Leave { key, user } => self.leave(key, user),
+            Do::Leave { key, user } => self.leave(key, user, false),
             Do::Attend { server, address } => {
                 let stop = CancellationToken::new();
                 if let Some(before) = self.attending.insert(server.clone(), stop.clone()) {
@@ -284,8 +316,8 @@ impl Actor {
         });
     }
 
-    fn leave(&mut self, key: LegKey, user: UserId) {
-        let ask = Ask { key, user, channel: None, self_mute: false, self_deaf: false, again: false };
+    fn leave(&mut self, key: LegKey, user: UserId, if_own: bool) {
+        let ask = Ask { key, user, channel: None, self_mute: false, self_deaf: false, again: false, if_own };
         self.ask(Wish { ask, person: false, span: Span::none() });
     }
 

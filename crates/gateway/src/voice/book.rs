@@ -3,6 +3,7 @@
 //! A leg is one session in one guild's voice. What is wanted of it comes from the guild's owner; it is placed on a server,
 //! admitted there, and told so. Whatever fails is tried again for as long as it is wanted.
 
+mod moved;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use clarion_proto::v1;
 
 use crate::api::{Slot, VoiceHeard, VoiceServer, dispatch};
 use crate::frame::Dispatch;
+pub(crate) use moved::Found;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
@@ -52,6 +54,12 @@ pub(crate) struct Admitted {
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(crate) enum Do {
+    /// Find the server on which a leg is already. Answered by [`Book::found`] with the same turn.
+    Find {
+        key: LegKey,
+        turn: u64,
+        wanted: Wanted,
+    },
     /// Find a server and be admitted. Answered by [`Book::placed`] with the same turn.
     Place {
         key: LegKey,
@@ -103,9 +111,17 @@ struct Leg {
 
 #[derive(Debug)]
 enum At {
+    /// It was here already when it came to this gateway: where is asked.
+    Finding,
     Placing,
-    Waiting { until: Instant },
-    On { server: String, said: v1::VoicePermissions, saying: bool },
+    Waiting {
+        until: Instant,
+    },
+    On {
+        server: String,
+        said: v1::VoicePermissions,
+        saying: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -137,7 +153,7 @@ impl Book {
     pub(crate) fn rooms(&self) -> BTreeSet<(ChannelId, String)> {
         let on = |leg: &Leg| match &leg.at {
             At::On { server, .. } => Some((leg.wanted.channel, server.clone())),
-            At::Placing | At::Waiting { .. } => None,
+            At::Finding | At::Placing | At::Waiting { .. } => None,
         };
         self.legs.values().filter_map(on).collect()
     }
@@ -179,7 +195,7 @@ impl Book {
     /// A session that is there asks for another way to its room.
     pub(crate) fn rejoin(&mut self, key: &LegKey) -> Vec<Do> {
         match self.legs.get(key).map(|leg| &leg.at) {
-            Some(At::On { .. } | At::Waiting { .. }) => self.place(key).into_iter().collect(),
+            Some(At::Finding | At::On { .. } | At::Waiting { .. }) => self.place(key).into_iter().collect(),
             Some(At::Placing) | None => Vec::new(),
         }
     }
@@ -334,11 +350,19 @@ impl Book {
         Some(leg)
     }
 
+    /// Whether a session is to be in a room.
+    fn wants(&self, key: &LegKey, participant: &v1::Participant) -> bool {
+        self.legs.get(key).is_some_and(|leg| leg.wanted.channel.0 == participant.channel_id)
+    }
+
     /// A session was let in that does not want it any more, unless another attempt is about the same room.
     fn superfluous(&self, key: &LegKey, admitted: Admitted) -> Vec<Do> {
         let Admitted { server, participant, .. } = admitted;
-        let wanted = self.legs.get(key).is_some_and(|leg| leg.wanted.channel.0 == participant.channel_id);
-        if wanted { Vec::new() } else { vec![Do::Dismiss { address: server.address, participant }] }
+        if self.wants(key, &participant) {
+            Vec::new()
+        } else {
+            vec![Do::Dismiss { address: server.address, participant }]
+        }
     }
 }
 

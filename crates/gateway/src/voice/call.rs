@@ -11,7 +11,7 @@ use clarion_proto::v1::voice_client::VoiceClient;
 use clarion_runtime::{Address, Host, Peer};
 use tonic::Code;
 
-use super::book::{Admitted, LegKey, NotAllowed, Wanted, participant};
+use super::book::{Admitted, Found, LegKey, NotAllowed, Wanted, participant};
 use crate::directory::{CallError, Directory, Target};
 
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -27,6 +27,7 @@ pub(super) struct Ask {
     pub(super) self_mute: bool,
     pub(super) self_deaf: bool,
     pub(super) again: bool,
+    pub(super) if_own: bool,
 }
 
 /// Asks the guild's owner.
@@ -41,6 +42,7 @@ pub(super) async fn ask(directory: Directory, gateway: String, ask: Ask) -> Resu
         self_mute: ask.self_mute,
         self_deaf: ask.self_deaf,
         again: ask.again,
+        if_own: ask.if_own,
     };
     let set = directory.call(Target::Key(guild), move |mut client, _| {
         let request = request.clone();
@@ -96,6 +98,34 @@ async fn enter(
             _ => "unavailable",
         })?;
     Ok(Admitted { server, admission: admission.into_inner(), participant, permissions: wanted.permissions })
+}
+
+/// Finds the server on which a leg is already, and says there what it may do. Where the router would place it is asked first,
+/// then `others`. `None`: it is nowhere, or nobody knows.
+pub(super) async fn find_there(
+    host: Host,
+    routers: Vec<Peer>,
+    others: Vec<v1::VoiceServer>,
+    key: LegKey,
+    wanted: Wanted,
+    region: String,
+) -> Option<Found> {
+    let participant = participant(&key, &wanted);
+    let permissions = wanted.permissions;
+    let looking = async {
+        let region = if wanted.region.is_empty() { region } else { wanted.region.clone() };
+        let likely = find(routers, v1::PlaceVoiceRequest { channel_id: wanted.channel.0, region }).await;
+        let likely_one = likely.as_ref().map(|server| server.instance.clone());
+        let others = others.into_iter().filter(|other| Some(&other.instance) != likely_one.as_ref());
+        for server in likely.into_iter().chain(others) {
+            let request = v1::AllowRequest { participant: Some(participant.clone()), permissions: Some(permissions) };
+            if allow(host.clone(), server.address.clone(), request, permissions).await.is_ok() {
+                return Some(Found { server, participant: participant.clone(), permissions });
+            }
+        }
+        None
+    };
+    tokio::time::timeout(DEADLINE, looking).await.ok().flatten()
 }
 
 /// Asks the routers, one after the other and everybody in the same order: so that one of them says where a new room is.

@@ -62,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         let notices = client.attend(attend).await?.into_inner();
         Alone { capture, client, notices, heard: HashMap::new(), left: HashMap::new(), joins: None }.obey().await
     });
+    // With it goes the connection to the server, which otherwise waits for its end.
+    drop(runtime);
     process.stop();
     done
 }

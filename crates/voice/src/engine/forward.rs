@@ -21,6 +21,8 @@ struct Frame<'a> {
     sequence: u16,
     timestamp: u32,
     payload: &'a [u8],
+    /// The first since it was given the slot: what was said before was kept back.
+    begins: bool,
 }
 
 impl Engine {
@@ -73,22 +75,23 @@ impl Engine {
             return self.drop(MediaDrop::Muted);
         }
         let Some(room) = self.rooms.get_mut(&channel) else { return };
-        let slot = match room.slots.place(now, candidate) {
-            Place::Kept(slot) => slot,
+        let (slot, mut begins) = match room.slots.place(now, candidate) {
+            Place::Kept(slot) => (slot, false),
             Place::Taken(slot) => {
                 self.counts.switches += 1;
                 self.tell_heard(now, channel);
-                slot
+                (slot, true)
             }
             Place::Nowhere => return self.drop(MediaDrop::NoSlot),
         };
-        let frame = |back: u16, ago: u32, payload| Frame {
+        let mut frame = |back: u16, ago: u32, payload| Frame {
             from: at,
             publisher: id,
             slot,
             sequence: header.sequence.wrapping_sub(back),
             timestamp: header.timestamp.wrapping_sub(ago),
             payload,
+            begins: std::mem::take(&mut begins),
         };
         // Lost just before, and found in this one's redundancy: the last of those is that of the packet before.
         if gap > 0 {
@@ -113,6 +116,9 @@ impl Engine {
             }
             let (Some(to), Some(outgoing)) = (leg.address, leg.stream(now, frame.slot)) else { continue };
             let (sequence, timestamp) = (frame.sequence, frame.timestamp);
+            if frame.begins {
+                outgoing.rewriter.interrupt();
+            }
             let Some(new) = outgoing.rewriter.rewrite(now, frame.publisher, sequence, timestamp) else { continue };
             let stream = outgoing.stream;
             self.scratch.clear();

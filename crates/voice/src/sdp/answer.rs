@@ -70,10 +70,20 @@ pub(crate) fn answer(offer: &Offer, plan: &Plan, local: &Local<'_>) -> String {
         local.id,
         mids.join(" ")
     );
+    // At the top, too: some clients want them of a section that is rejected as well.
+    secured(&mut sdp, local);
     for (n, media) in offer.media.iter().enumerate() {
         section(&mut sdp, n, media, plan, local);
     }
     sdp
+}
+
+/// How the server is asked and known.
+fn secured(sdp: &mut String, local: &Local<'_>) {
+    line(sdp, format_args!("a=ice-ufrag:{}", local.ufrag));
+    line(sdp, format_args!("a=ice-pwd:{}", local.pwd));
+    line(sdp, format_args!("a=fingerprint:sha-256 {}", local.fingerprint));
+    line(sdp, format_args!("a=setup:passive"));
 }
 
 fn section(sdp: &mut String, n: usize, media: &Media, plan: &Plan, local: &Local<'_>) {
@@ -81,6 +91,9 @@ fn section(sdp: &mut String, n: usize, media: &Media, plan: &Plan, local: &Local
         line(sdp, format_args!("m={} 0 {} {}", media.kind, media.protocol, media.formats));
         line(sdp, format_args!("c=IN IP4 0.0.0.0"));
         line(sdp, format_args!("a=mid:{}", media.mid));
+        for said in &media.formats_said {
+            line(sdp, format_args!("a={said}"));
+        }
         line(sdp, format_args!("a=inactive"));
         return;
     };
@@ -97,10 +110,7 @@ fn section(sdp: &mut String, n: usize, media: &Media, plan: &Plan, local: &Local
         None => line(sdp, format_args!("c=IN IP4 0.0.0.0")),
     }
     line(sdp, format_args!("a=mid:{}", media.mid));
-    line(sdp, format_args!("a=ice-ufrag:{}", local.ufrag));
-    line(sdp, format_args!("a=ice-pwd:{}", local.pwd));
-    line(sdp, format_args!("a=fingerprint:sha-256 {}", local.fingerprint));
-    line(sdp, format_args!("a=setup:passive"));
+    secured(sdp, local);
     line(sdp, format_args!("a=rtcp-mux"));
     line(sdp, format_args!("a=rtcp-rsize"));
     if let Some(red) = red {

@@ -69,6 +69,9 @@ pub(crate) struct Media {
     pub(crate) level: Option<u8>,
     /// The sources that it announces.
     pub(crate) sources: Vec<u32>,
+    /// What a section that is rejected is given back, as it was written: some clients do not understand a section of which
+    /// they are not told the formats.
+    pub(crate) formats_said: Vec<String>,
     mux: bool,
     rejected: bool,
 }
@@ -103,6 +106,7 @@ impl Media {
             red: None,
             level: None,
             sources: Vec::new(),
+            formats_said: Vec::new(),
             mux: false,
             rejected,
         })
@@ -116,7 +120,11 @@ impl Media {
             "recvonly" => self.direction = Direction::RecvOnly,
             "inactive" => self.direction = Direction::Inactive,
             "rtcp-mux" => self.mux = true,
-            "rtpmap" => self.codec(value),
+            "rtpmap" => {
+                self.codec(value);
+                self.formats_said.push(format!("{name}:{value}"));
+            }
+            "sctp-port" => self.formats_said.push(format!("{name}:{value}")),
             "extmap" => self.extension(value),
             "ssrc" => {
                 let source = value.split(' ').next().and_then(|id| id.parse().ok());

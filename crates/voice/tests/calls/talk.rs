@@ -36,10 +36,15 @@ async fn who_is_muted_is_not_heard_and_who_is_deafened_hears_nothing() {
     assert_eq!(b.times(0xA2), 0);
     voice.allow(5, 1, ALL).await;
     until("b hears a again", || b.times(0xA2) > 20).await;
+    let missing = || b.slot(*b.by_slot().keys().next().expect("a slot")).missing();
+    assert_eq!(missing(), 0, "what the server kept back is no loss");
     voice.allow(5, 2, v1::VoicePermissions { listen: false, ..ALL }).await;
     a.say(0xA3);
     let sent = voice.metric("voice_packets_total");
     until("a goes on", || voice.metric("voice_packets_total") > sent + 50.0).await;
     assert!(b.times(0xA3) < 10, "but for what was under way: {}", b.times(0xA3));
-    drop(b);
+    voice.allow(5, 2, ALL).await;
+    a.say(0xA4);
+    until("b hears again", || b.times(0xA4) > 20).await;
+    assert_eq!(missing(), 0, "nor what it did not listen to");
 }

@@ -46,6 +46,7 @@ fn set(user: UserId, session: &str, channel_id: Option<ChannelId>) -> SetVoice {
         self_mute: false,
         self_deaf: false,
         again: false,
+        if_own: false,
     }
 }
 
@@ -95,6 +96,22 @@ fn one_is_in_one_channel_and_followers_hear_of_changes_alone() {
     let gone = tell(&mut owner, Command::SetVoice(set(ANN, "s", None))).expect("may").expect("told");
     assert_eq!((gone.channel_id, gone.session_id.as_str()), (None, "s"));
     assert!(!owner.has_voices());
+}
+
+#[test]
+fn a_session_that_comes_from_another_gateway_is_there_as_before() {
+    let mut owner = owner_of(voices());
+    enter(&mut owner, ANN, SMALL).expect("may").expect("told");
+    let at_another = SetVoice { gateway: "another".into(), ..set(ANN, "s", Some(SMALL)) };
+    let comes = SetVoice { again: true, ..at_another.clone() };
+    assert_eq!(tell(&mut owner, Command::SetVoice(comes)), Ok(None), "nobody sees it");
+    let left_behind = SetVoice { if_own: true, ..set(ANN, "s", None) };
+    assert_eq!(tell(&mut owner, Command::SetVoice(left_behind)), Ok(None), "it is not the former gateway's any more");
+    let there = BTreeSet::from(["another".into()]);
+    let later = Timestamp::from_millis(now().as_millis() + 2 * LEASE.as_millis() as u64);
+    assert!(owner.expire_voices(now(), &there).is_empty() && owner.expire_voices(later, &there).is_empty());
+    let leaves = SetVoice { channel_id: None, if_own: true, ..at_another };
+    assert!(tell(&mut owner, Command::SetVoice(leaves)).expect("may").is_some(), "it is the gateway's");
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn admitted(key: &LegKey, wanted: &Wanted, name: &str) -> Option<Admitted> {
 /// In one word each.
 fn words(what: &[Do]) -> Vec<String> {
     let word = |one: &Do| match one {
+        Do::Find { wanted, .. } => format!("find {}", wanted.channel),
         Do::Place { wanted, .. } => format!("place {}", wanted.channel),
         Do::Allow { request, .. } => format!("allow {}", request.permissions.is_some_and(|said| said.speak)),
         Do::Dismiss { participant, .. } => format!("dismiss {}", participant.channel_id),
@@ -57,7 +58,7 @@ fn words(what: &[Do]) -> Vec<String> {
 
 fn turn(what: &[Do]) -> u64 {
     let turn = |one: &Do| match one {
-        Do::Place { turn, .. } | Do::Allow { turn, .. } => Some(*turn),
+        Do::Find { turn, .. } | Do::Place { turn, .. } | Do::Allow { turn, .. } => Some(*turn),
         _ => None,
     };
     what.iter().find_map(turn).expect("something to be answered")
@@ -80,6 +81,45 @@ fn a_session_is_placed_told_and_let_go() {
     assert_eq!(book.rooms(), BTreeSet::from([(ROOM, "a".to_owned())]));
     assert_eq!(words(&book.want(&key, None)), ["dismiss 10", "unattend a"]);
     assert!(book.rooms().is_empty());
+}
+
+fn found(key: &LegKey, wanted: &Wanted, name: &str) -> Option<Found> {
+    let participant = participant(key, wanted);
+    Some(Found { server: server(name, false), participant, permissions: wanted.permissions })
+}
+
+#[test]
+fn a_session_from_another_gateway_stays_where_it_is_and_goes_on_to_the_next_one() {
+    let (mut book, key, wanted) = (Book::default(), key("s"), wanted(ROOM, true));
+    let finding = book.keep(&key, wanted.clone());
+    assert_eq!(words(&finding), ["find 10"]);
+    let there = book.found(&key, turn(&finding), found(&key, &wanted, "a"));
+    assert_eq!(words(&there), ["attend a"], "nobody is sent anywhere");
+    assert_eq!(book.rooms(), BTreeSet::from([(ROOM, "a".to_owned())]));
+    let (media, what) = book.let_go(&key);
+    assert_eq!(words(&what), ["unattend a"], "its media does not end");
+    assert_eq!(media, Some(("at-a".to_owned(), participant(&key, &wanted))));
+    assert!(book.rooms().is_empty() && book.want(&key, None).is_empty());
+}
+
+#[test]
+fn a_session_that_came_and_is_nowhere_is_placed_anew() {
+    let (mut book, key, wanted) = (Book::default(), key("s"), wanted(ROOM, true));
+    let finding = book.keep(&key, wanted.clone());
+    let placing = book.found(&key, turn(&finding), None);
+    assert_eq!(words(&placing), ["place 10"]);
+    book.want(&key, None);
+
+    // Its client does not wait.
+    let finding = book.keep(&key, wanted.clone());
+    assert_eq!(words(&book.rejoin(&key)), ["place 10"]);
+    assert!(book.found(&key, turn(&finding), found(&key, &wanted, "a")).is_empty(), "it is on its way there");
+    book.want(&key, None);
+
+    // It has left meanwhile.
+    let finding = book.keep(&key, wanted.clone());
+    book.want(&key, None);
+    assert_eq!(words(&book.found(&key, turn(&finding), found(&key, &wanted, "a"))), ["dismiss 10"]);
 }
 
 #[test]

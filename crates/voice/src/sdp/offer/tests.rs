@@ -83,11 +83,18 @@ fn one_section_both_ways() {
 
 #[test]
 fn what_is_not_audio_is_rejected_in_its_place() {
-    let with_data = browser(0).replace("BUNDLE 0", "BUNDLE 0 d")
-        + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:d\r\na=sctp-port:5000\r\n";
-    let (_, answer) = answered(&with_data);
-    assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"), "{answer}");
+    let with_more = browser(0).replace("BUNDLE 0", "BUNDLE 0 d v")
+        + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:d\r\na=sctp-port:5000\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\na=rtpmap:98 VP8/90000\r\na=recvonly\r\n";
+    let (_, answer) = answered(&with_more);
+    let data = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:d\r\na=sctp-port:5000\r\na=inactive\r\n";
+    let video =
+        "m=video 0 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\na=rtpmap:98 VP8/90000\r\na=inactive\r\n";
+    assert!(answer.contains(data) && answer.contains(video), "{answer}");
     assert!(answer.contains("a=group:BUNDLE 0\r\n"));
+    // werift takes what it needs of the transport from the top where a section does not say it.
+    let top = answer.split("m=").next().expect("a top");
+    assert!(top.contains("a=ice-ufrag:srv\r\na=ice-pwd:secret\r\n") && top.contains("a=setup:passive\r\n"), "{answer}");
 }
 
 #[test]
