@@ -23,6 +23,7 @@ async fn clients_are_asked_to_come_back_and_nobody_holds_it_up() -> anyhow::Resu
         format!("POST /api/v10/channels/{channel}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{");
     body.write_all(head.as_bytes()).await?;
     cluster.api(cluster.bot(), 0).send(channel, "before the drain").await?;
+    socket.dispatch("MESSAGE_CREATE").await?;
 
     let said = cluster.capture().clone();
     let stopping = tokio::task::spawn(cluster.stop());

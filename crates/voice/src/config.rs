@@ -45,6 +45,8 @@ pub struct Config {
     pub quiet_ms: u64,
     /// After so much silence a participant is gone, in milliseconds.
     pub vanish_ms: u64,
+    /// How long a participant stays whose gateway attends no more and has handed it to no other, in seconds.
+    pub alone_s: u64,
     /// Whether clients that can are asked to send each frame twice, against loss.
     pub redundancy: bool,
     /// How long a drain waits for gateways to move their participants, in milliseconds.
@@ -70,6 +72,7 @@ impl Default for Config {
             connect_s: 15,
             quiet_ms: 5_000,
             vanish_ms: 9_000,
+            alone_s: 60,
             redundancy: true,
             drain_ms: 5_000,
             gateways: 256,

@@ -1,6 +1,6 @@
 //! Who is admitted, and with which token: pure. It knows legs by number only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::engine::Heard;
@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) load: f64,
     /// From an admission to the first use of its token.
     pub(crate) unused: Duration,
+    /// Without the gateway whose session it is.
+    pub(crate) alone: Duration,
 }
 
 /// Why somebody is not admitted.
@@ -62,6 +64,9 @@ struct Admission {
     until: Instant,
     used: bool,
     leg: Option<u64>,
+    /// Whose session it is, if anybody's, and since when that gateway does not attend.
+    gateway: String,
+    alone_since: Option<Instant>,
     /// How often its ICE session was begun anew.
     restarts: u32,
 }
@@ -124,9 +129,11 @@ impl Desk {
             *self.rooms.entry(who.channel).or_default() += 1;
         }
         let (leg, restarts) = known.map_or((None, 0), |known| (known.leg, known.restarts));
+        let gateway = known.map(|known| known.gateway.clone()).unwrap_or_default();
         let number = self.number();
-        let until = now + self.limits.unused;
-        let admission = Admission { number, user: who.user, permissions, until, used: false, leg, restarts };
+        let (until, user) = (now + self.limits.unused, who.user);
+        let admission =
+            Admission { number, user, permissions, until, used: false, leg, gateway, alone_since: None, restarts };
         self.admitted.insert(key, admission);
         Ok(number)
     }
@@ -179,6 +186,26 @@ impl Desk {
         let admission = self.admitted.get_mut(&(who.channel, who.session.clone()))?;
         admission.permissions = permissions;
         Some(admission.leg)
+    }
+
+    /// A gateway says that a participant is a session of its own.
+    pub(crate) fn vouch(&mut self, who: &Who, gateway: String) {
+        if let Some(admission) = self.admitted.get_mut(&(who.channel, who.session.clone())) {
+            (admission.gateway, admission.alone_since) = (gateway, None);
+        }
+    }
+
+    /// Those whose gateways have not attended for too long: nobody could end them.
+    pub(crate) fn alone(&mut self, now: Instant, attending: &HashSet<String>) -> Vec<Who> {
+        let mut late = Vec::new();
+        for ((channel, session), admission) in &mut self.admitted {
+            if admission.gateway.is_empty() || attending.contains(&admission.gateway) {
+                admission.alone_since = None;
+            } else if now.saturating_duration_since(*admission.alone_since.get_or_insert(now)) >= self.limits.alone {
+                late.push(Who { channel: *channel, user: admission.user, session: session.clone() });
+            }
+        }
+        late
     }
 
     /// Ends an admission. `None`: there is none; otherwise its leg, if it has one.
@@ -273,112 +300,4 @@ fn who(claims: &Claims) -> Who {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ALL: Permissions = Permissions { speak: true, listen: true, priority: false };
-
-    fn desk() -> Desk {
-        Desk::new(Limits { sessions: 3, load: 0.8, unused: Duration::from_secs(60) })
-    }
-
-    fn one(channel: u64, session: &str) -> Who {
-        Who { channel, user: 7, session: session.to_owned() }
-    }
-
-    fn claims(who: &Who, admission: u64) -> Claims {
-        Claims {
-            admission,
-            session: who.session.clone(),
-            channel: who.channel,
-            user: who.user,
-            permissions: 0,
-            expires: 0,
-            traceparent: String::new(),
-        }
-    }
-
-    #[test]
-    fn a_token_opens_once() {
-        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
-        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        let entry = desk.enter(now, &claims).expect("open");
-        assert_eq!((entry.who, entry.permissions, entry.replaces), (a, ALL, None));
-        assert_eq!(desk.enter(now, &claims), Err(Shut::Used));
-        assert_eq!(desk.leg(&claims), Ok((entry.leg, 0)));
-        assert!(desk.gone(entry.leg) && !desk.gone(entry.leg));
-        assert_eq!((desk.leg(&claims), desk.len()), (Err(Shut::Void), 0));
-    }
-
-    #[test]
-    fn a_later_admission_voids_the_former_token_and_replaces_the_leg() {
-        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
-        let first = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        let leg = desk.enter(now, &first).expect("open").leg;
-        let second = claims(&a, desk.admit(now, &a, ALL, 1).expect("its own place is no other's"));
-        assert_eq!(desk.enter(now, &first), Err(Shut::Void));
-        assert_eq!(desk.enter(now, &second).expect("open").replaces, Some(leg));
-        assert!(!desk.gone(leg), "it was replaced");
-        assert_eq!(desk.len(), 1);
-    }
-
-    #[test]
-    fn one_admitted_anew_is_waited_for_when_the_old_leg_goes() {
-        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
-        let first = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        let leg = desk.enter(now, &first).expect("open").leg;
-        let second = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        assert!(!desk.gone(leg));
-        assert_eq!(desk.enter(now, &second).expect("open").replaces, None);
-    }
-
-    #[test]
-    fn what_is_not_used_in_time_is_gone() {
-        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
-        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        let late = now + Duration::from_secs(60);
-        assert_eq!(desk.enter(late, &claims), Err(Shut::Expired));
-        assert!(desk.expire(late - Duration::from_millis(1)).is_empty());
-        assert_eq!(desk.expire(late), [a]);
-        assert_eq!((desk.len(), desk.rooms.len()), (0, 0));
-    }
-
-    #[test]
-    fn rooms_and_the_server_are_full_at_some_point() {
-        let (mut desk, now) = (desk(), Instant::now());
-        desk.admit(now, &one(1, "a"), ALL, 2).expect("room");
-        desk.admit(now, &one(1, "b"), ALL, 2).expect("room");
-        assert_eq!(desk.admit(now, &one(1, "c"), ALL, 2), Err(Refused::RoomFull));
-        desk.admit(now, &one(2, "c"), ALL, 2).expect("another room");
-        assert_eq!(desk.admit(now, &one(3, "d"), ALL, 0), Err(Refused::ServerFull));
-        assert_eq!(desk.dismiss(&one(1, "a")), Some(None));
-        desk.admit(now, &one(1, "d"), ALL, 2).expect("a place is free");
-        desk.dismiss(&one(1, "d"));
-        desk.load = 0.9;
-        assert_eq!(desk.admit(now, &one(1, "e"), ALL, 0), Err(Refused::ServerFull));
-        desk.draining = true;
-        assert_eq!(desk.admit(now, &one(1, "b"), ALL, 0), Err(Refused::Draining));
-    }
-
-    #[test]
-    fn nobody_without_a_name() {
-        let (mut desk, now) = (desk(), Instant::now());
-        for bad in [one(0, "a"), one(1, ""), one(1, "a/b"), one(1, &"x".repeat(129)), Who { user: 0, ..one(1, "a") }] {
-            assert_eq!(desk.admit(now, &bad, ALL, 0), Err(Refused::Invalid));
-        }
-    }
-
-    #[test]
-    fn what_is_allowed_is_kept_for_the_offer() {
-        let (mut desk, now, a) = (desk(), Instant::now(), one(1, "a"));
-        let mute = Permissions { speak: false, ..ALL };
-        assert_eq!(desk.allow(&a, mute), None);
-        let claims = claims(&a, desk.admit(now, &a, ALL, 0).expect("room"));
-        assert_eq!(desk.allow(&a, mute), Some(None));
-        let entry = desk.enter(now, &claims).expect("open");
-        assert_eq!(entry.permissions, mute);
-        assert_eq!(desk.allow(&a, ALL), Some(Some(entry.leg)));
-        assert_eq!(desk.dismiss(&a), Some(Some(entry.leg)));
-        assert!(!desk.gone(entry.leg), "it was dismissed");
-    }
-}
+mod tests;

@@ -74,7 +74,8 @@ impl Front {
         metrics: VoiceMetrics,
         url: String,
     ) -> Self {
-        let limits = Limits { sessions: config.sessions, load: config.load_limit, unused: config.token() };
+        let alone = std::time::Duration::from_secs(config.alone_s);
+        let limits = Limits { sessions: config.sessions, load: config.load_limit, unused: config.token(), alone };
         let endpoint = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         let endpoint = endpoint.split('/').next().unwrap_or_default().to_owned();
         let state = State { desk: Desk::new(limits), watchers: Vec::new(), told_load: 0.0 };
@@ -107,9 +108,15 @@ impl Front {
         who: &Who,
         permissions: Permissions,
         capacity: usize,
+        gateway: String,
         traceparent: String,
     ) -> Result<String, AdmitError> {
-        let number = self.lock().desk.admit(Instant::now(), who, permissions, capacity)?;
+        let number = {
+            let mut state = self.lock();
+            let number = state.desk.admit(Instant::now(), who, permissions, capacity)?;
+            state.desk.vouch(who, gateway);
+            number
+        };
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims = Claims {
             admission: number,
@@ -126,8 +133,15 @@ impl Front {
     }
 
     /// What a participant may do from now on; whether it is admitted.
-    pub(crate) async fn allow(&self, who: &Who, permissions: Permissions) -> bool {
-        let Some(leg) = self.lock().desk.allow(who, permissions) else { return false };
+    pub(crate) async fn allow(&self, who: &Who, permissions: Permissions, gateway: String) -> bool {
+        let leg = {
+            let mut state = self.lock();
+            let Some(leg) = state.desk.allow(who, permissions) else { return false };
+            if !gateway.is_empty() {
+                state.desk.vouch(who, gateway);
+            }
+            leg
+        };
         if let Some(leg) = leg {
             self.tell(who.channel, Command::Permit { leg, permissions }).await;
         }

@@ -17,6 +17,7 @@ use crate::leg::{Permissions, Who};
 
 /// Longest name of a gateway.
 const NAME: usize = 128;
+const NO_NAME: &str = "gateway is not a gateway's name";
 
 /// Answers gateways.
 pub(crate) struct Grpc(pub(crate) Arc<Front>);
@@ -27,10 +28,10 @@ impl Voice for Grpc {
 
     async fn admit(&self, request: Request<v1::AdmitRequest>) -> Result<Response<v1::AdmitResponse>, Status> {
         let trace = request.extensions().get::<Remote>().map(|remote| remote.trace.traceparent());
-        let v1::AdmitRequest { participant, permissions, room_capacity, .. } = request.into_inner();
-        let (who, permissions) = (who(participant)?, permitted(permissions)?);
+        let v1::AdmitRequest { participant, permissions, room_capacity, gateway, .. } = request.into_inner();
+        let (who, permissions, gateway) = (who(participant)?, permitted(permissions)?, named(gateway)?);
         let capacity = room_capacity as usize;
-        let token = self.0.admit(&who, permissions, capacity, trace.unwrap_or_default()).map_err(refused)?;
+        let token = self.0.admit(&who, permissions, capacity, gateway, trace.unwrap_or_default()).map_err(refused)?;
         let url = format!("{}/v1/voice/{}", self.0.url, who.session);
         Ok(Response::new(v1::AdmitResponse { token, endpoint: self.0.endpoint.clone(), url }))
     }
@@ -48,8 +49,8 @@ impl Voice for Grpc {
     }
 
     async fn allow(&self, request: Request<v1::AllowRequest>) -> Result<Response<v1::AllowResponse>, Status> {
-        let v1::AllowRequest { participant, permissions } = request.into_inner();
-        if self.0.allow(&who(participant)?, permitted(permissions)?).await {
+        let v1::AllowRequest { participant, permissions, gateway } = request.into_inner();
+        if self.0.allow(&who(participant)?, permitted(permissions)?, named(gateway)?).await {
             Ok(Response::new(v1::AllowResponse {}))
         } else {
             Err(Status::not_found("not admitted here"))
@@ -62,14 +63,19 @@ impl Voice for Grpc {
     }
 
     async fn attend(&self, request: Request<v1::AttendVoiceRequest>) -> Result<Response<Self::AttendStream>, Status> {
-        let gateway = request.into_inner().gateway;
-        if gateway.is_empty() || gateway.len() > NAME {
-            return Err(Status::invalid_argument("gateway is not a gateway's name"));
+        let gateway = named(request.into_inner().gateway)?;
+        if gateway.is_empty() {
+            return Err(Status::invalid_argument(NO_NAME));
         }
         let notices = self.0.attend(gateway);
         let notices = notices.ok_or_else(|| Status::resource_exhausted("there are as many gateways as may be"))?;
         Ok(Response::new(ReceiverStream::new(notices)))
     }
+}
+
+/// A gateway's name, or none.
+fn named(gateway: String) -> Result<String, Status> {
+    if gateway.len() > NAME { Err(Status::invalid_argument(NO_NAME)) } else { Ok(gateway) }
 }
 
 fn who(participant: Option<v1::Participant>) -> Result<Who, Status> {

@@ -45,7 +45,8 @@ impl Alone {
     async fn join(&self, n: u64) -> anyhow::Result<Session> {
         let participant = v1::Participant { channel_id: 1 + n / ROOM, user_id: 1 + n, session_id: format!("s{n}") };
         let permissions = Some(v1::VoicePermissions { speak: true, listen: true, ..v1::VoicePermissions::default() });
-        let request = v1::AdmitRequest { participant: Some(participant), guild_id: 1, permissions, room_capacity: 0 };
+        let request =
+            v1::AdmitRequest { participant: Some(participant), guild_id: 1, permissions, ..Default::default() };
         let admitted = self.client.clone().admit(request).await?.into_inner();
         let bare = Bare::new(1_000 + n as u32);
         let offer = self.http.post(&admitted.url).bearer_auth(&admitted.token);

@@ -99,7 +99,7 @@ impl Call {
         ask(&mut self.hers, &self.cluster, Some(channel), true).await?;
         for socket in [&mut self.theirs, &mut self.hers] {
             let told = state(socket).await?;
-            ensure!(told["channel_id"] == channel.to_string(), "{told}");
+            ensure!(told["channel_id"] == json!(channel.to_string()), "{told}");
             ensure!(told["self_mute"] == json!(true), "{told}");
         }
         self.hear().await?;

@@ -242,22 +242,25 @@ impl Actor {
         match what {
             Do::Find { key, turn, wanted } => {
                 let (routers, region) = (self.routers.clone(), self.parts.region.clone());
+                let gateway = self.parts.gateway.clone();
                 let others = self.book.listed();
                 self.parts.host.spawn("voice find", async move {
                     let _turn = calls.acquire().await;
-                    let found = call::find_there(host, routers, others, key.clone(), wanted, region).await;
+                    let found = call::find_there(host, routers, others, key.clone(), wanted, region, gateway).await;
                     let _ = out.send(Brought::Found { key, turn, result: found.map(Box::new) }).await;
                 });
             }
             Do::Place { key, turn, wanted } => {
                 let (routers, region) = (self.routers.clone(), self.parts.region.clone());
+                let gateway = self.parts.gateway.clone();
                 self.parts.host.spawn("voice place", async move {
                     let _turn = calls.acquire().await;
-                    let result = call::place(host, routers, key.clone(), wanted, region).await.map(Box::new);
+                    let result = call::place(host, routers, key.clone(), wanted, region, gateway).await.map(Box::new);
                     let _ = out.send(Brought::Placed { key, turn, result }).await;
                 });
             }
             Do::Allow { address, key, turn, request, before } => {
+                let request = v1::AllowRequest { gateway: self.parts.gateway.clone(), ..request };
                 self.parts.host.spawn("voice allow", async move {
                     let _turn = calls.acquire().await;
                     let result = call::allow(host, address, request, before).await;
@@ -277,12 +280,12 @@ impl Actor {
             }
             Do::Leave { key, user } => self.leave(key, user, false),
             Do::Attend { server, address } => {
-                let stop = CancellationToken::new();
+                let (stop, gateway) = (CancellationToken::new(), self.parts.gateway.clone());
                 if let Some(before) = self.attending.insert(server.clone(), stop.clone()) {
                     before.cancel();
                 }
                 self.parts.host.spawn("voice attend", async move {
-                    let attending = attend(&host, &server, &address, &out);
+                    let attending = attend(&host, &server, &address, gateway, &out);
                     let _ = stop.run_until_cancelled(attending).await;
                 });
             }
@@ -347,11 +350,17 @@ fn union(lists: &HashMap<Address, Vec<v1::VoiceServer>>) -> Vec<v1::VoiceServer>
 }
 
 /// Listens to a voice server until that is of no use any more.
-async fn attend(host: &clarion_runtime::Host, server: &str, address: &str, out: &mpsc::Sender<Brought>) {
+async fn attend(
+    host: &clarion_runtime::Host,
+    server: &str,
+    address: &str,
+    gateway: String,
+    out: &mpsc::Sender<Brought>,
+) {
     let Ok(address) = address.parse::<Address>() else { return };
     let told = |works| Brought::Attended { server: server.to_owned(), works };
     loop {
-        let request = v1::AttendVoiceRequest { gateway: host.instance().to_owned() };
+        let request = v1::AttendVoiceRequest { gateway: gateway.clone() };
         let why = match VoiceClient::new(host.peer(&address)).attend(request).await {
             Err(status) => status.to_string(),
             Ok(stream) => {

@@ -314,6 +314,8 @@ impl Book {
         let request = v1::AllowRequest {
             participant: Some(participant(key, &leg.wanted)),
             permissions: Some(leg.wanted.permissions),
+            // In whose name it is said the book does not know.
+            ..v1::AllowRequest::default()
         };
         Some(Do::Allow { address, key: key.clone(), turn: leg.turn, request, before })
     }

@@ -58,10 +58,11 @@ pub(super) async fn place(
     key: LegKey,
     wanted: Wanted,
     region: String,
+    gateway: String,
 ) -> Option<Admitted> {
     let parent = TraceContext::parse(&wanted.traceparent).unwrap_or_default();
     let span = span::voice_admit(&parent, wanted.channel, &key.1);
-    let entering = enter(&host, routers, &key, &wanted, region).instrument(span.clone());
+    let entering = enter(&host, routers, &key, &wanted, region, gateway).instrument(span.clone());
     let result = match tokio::time::timeout(DEADLINE, entering).await {
         Ok(Ok(admitted)) => {
             span::routed(&span, &admitted.server.instance);
@@ -80,6 +81,7 @@ async fn enter(
     key: &LegKey,
     wanted: &Wanted,
     region: String,
+    gateway: String,
 ) -> Result<Admitted, &'static str> {
     let region = if wanted.region.is_empty() { region } else { wanted.region.clone() };
     let request = v1::PlaceVoiceRequest { channel_id: wanted.channel.0, region };
@@ -91,6 +93,7 @@ async fn enter(
         guild_id: key.0.0,
         permissions: Some(wanted.permissions),
         room_capacity: wanted.capacity,
+        gateway,
     };
     let admission =
         VoiceClient::new(host.peer(&address)).admit(request).await.map_err(|status| match status.code() {
@@ -109,6 +112,7 @@ pub(super) async fn find_there(
     key: LegKey,
     wanted: Wanted,
     region: String,
+    gateway: String,
 ) -> Option<Found> {
     let participant = participant(&key, &wanted);
     let permissions = wanted.permissions;
@@ -118,7 +122,11 @@ pub(super) async fn find_there(
         let likely_one = likely.as_ref().map(|server| server.instance.clone());
         let others = others.into_iter().filter(|other| Some(&other.instance) != likely_one.as_ref());
         for server in likely.into_iter().chain(others) {
-            let request = v1::AllowRequest { participant: Some(participant.clone()), permissions: Some(permissions) };
+            let request = v1::AllowRequest {
+                participant: Some(participant.clone()),
+                permissions: Some(permissions),
+                gateway: gateway.clone(),
+            };
             if allow(host.clone(), server.address.clone(), request, permissions).await.is_ok() {
                 return Some(Found { server, participant: participant.clone(), permissions });
             }

@@ -67,7 +67,7 @@ impl Clarion {
         let session_id = format!("session-{}", self.users);
         let participant = Some(v1::Participant { channel_id: ROOM, user_id: self.users, session_id });
         let permissions = Some(v1::VoicePermissions { speak: true, listen: true, ..Default::default() });
-        let request = v1::AdmitRequest { participant, guild_id: 1, permissions, room_capacity: 0 };
+        let request = v1::AdmitRequest { participant, guild_id: 1, permissions, ..Default::default() };
         let admitted = self.client.admit(request).await?.into_inner();
         let bare = Bare::new(self.users as u32 + 1_000);
         let request = reqwest::Client::new().post(&admitted.url).bearer_auth(&admitted.token);

@@ -85,7 +85,7 @@ async fn enter(
 ) -> anyhow::Result<(v1::AdmitResponse, Connected, Instant)> {
     let participant = v1::Participant { channel_id: ROOM, user_id: ROOM + n, session_id: format!("native-{n}") };
     let permissions = Some(v1::VoicePermissions { speak: true, listen: true, ..v1::VoicePermissions::default() });
-    let request = v1::AdmitRequest { participant: Some(participant), guild_id: 1, permissions, room_capacity: 0 };
+    let request = v1::AdmitRequest { participant: Some(participant), guild_id: 1, permissions, ..Default::default() };
     let admitted = client.clone().admit(request).await?.into_inner();
     let bare = Bare::new(10_000 + n as u32);
     let offer = bare.offer(8);

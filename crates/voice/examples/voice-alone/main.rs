@@ -102,7 +102,7 @@ impl Alone {
             ["admit", channel, user] => {
                 let participant = Some(participant(channel, user)?);
                 let permissions = Some(v1::VoicePermissions { speak: true, listen: true, ..Default::default() });
-                let request = v1::AdmitRequest { participant, guild_id: 1, permissions, room_capacity: 0 };
+                let request = v1::AdmitRequest { participant, guild_id: 1, permissions, ..Default::default() };
                 let admitted = self.client.admit(request).await?.into_inner();
                 Ok(json!({ "token": admitted.token, "url": admitted.url, "endpoint": admitted.endpoint }))
             }
@@ -110,7 +110,9 @@ impl Alone {
                 let permissions =
                     v1::VoicePermissions { speak: speak.parse()?, listen: listen.parse()?, ..Default::default() };
                 let participant = Some(participant(channel, user)?);
-                self.client.allow(v1::AllowRequest { participant, permissions: Some(permissions) }).await?;
+                self.client
+                    .allow(v1::AllowRequest { participant, permissions: Some(permissions), ..Default::default() })
+                    .await?;
                 Ok(json!({}))
             }
             ["heard", channel] => Ok(json!(self.heard.get(&channel.parse()?).cloned().unwrap_or_default())),

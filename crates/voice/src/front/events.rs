@@ -30,7 +30,11 @@ impl Front {
                     Some(event) => self.happened(event),
                     None => return,
                 },
-                _ = look.tick() => self.look(Instant::now()),
+                _ = look.tick() => {
+                    for who in self.look(Instant::now()) {
+                        self.dismiss(&who, LeaveReason::Vanished).await;
+                    }
+                }
             }
         }
     }
@@ -86,7 +90,8 @@ impl Front {
         }
     }
 
-    fn look(&self, now: Instant) {
+    /// Answers who has no gateway any more.
+    fn look(&self, now: Instant) -> Vec<Who> {
         let (mut busy, mut connected, mut rooms) = (0f64, 0, 0);
         for shard in self.shards.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let (there, full) = shard.population();
@@ -106,6 +111,9 @@ impl Front {
         for who in state.desk.expire(now) {
             state.left(&self.metrics, &who, LeaveReason::Expired);
         }
+        let attending = state.watchers.iter().filter(|watcher| !watcher.queue.is_closed());
+        let attending = attending.map(|watcher| watcher.gateway.clone()).collect();
+        state.desk.alone(now, &attending)
     }
 }
 

@@ -45,6 +45,24 @@ async fn three_who_speak_are_heard_in_three_slots_and_those_who_attend_are_told(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_gateway_is_gone_is_gone_after_it() {
+    let mut voice = Voice::start(|config| config.alone_s = 1).await;
+    let mut notices = voice.attend().await;
+    let (a, b) = (voice.admit(5, 1, ALL).await, voice.admit(5, 2, ALL).await);
+    let (a, b) = (Caller::join(&a, true, 8).await, Caller::join(&b, true, 8).await);
+    a.say(1);
+    b.say(2);
+    until("each hears the other", || a.times(2) > 20 && b.times(1) > 20).await;
+    // Hers attends, his does not.
+    voice.vouch(5, 1, "gateway-0").await;
+    voice.vouch(5, 2, "gateway-1").await;
+    assert_eq!(notices.left(2).await, "vanished");
+    let heard = a.times(2);
+    until("she is still there", || voice.metric("voice_users_active") == 1.0).await;
+    assert!(a.times(2) <= heard + 10, "he is not heard any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_who_vanishes_is_gone_in_ten_seconds() {
     let mut voice = Voice::start(|_| {}).await;
     let mut notices = voice.attend().await;

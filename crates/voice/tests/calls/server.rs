@@ -65,15 +65,25 @@ impl Voice {
         permissions: v1::VoicePermissions,
         room_capacity: u32,
     ) -> Result<v1::AdmitResponse, tonic::Status> {
-        let permissions = Some(permissions);
+        let (participant, permissions) = (Some(participant(channel, user)), Some(permissions));
         let request =
-            v1::AdmitRequest { participant: Some(participant(channel, user)), guild_id: 1, permissions, room_capacity };
+            v1::AdmitRequest { participant, guild_id: 1, permissions, room_capacity, ..v1::AdmitRequest::default() };
         self.client.admit(request).await.map(|answer| answer.into_inner())
     }
 
     pub(crate) async fn allow(&mut self, channel: u64, user: u64, permissions: v1::VoicePermissions) {
         let participant = Some(participant(channel, user));
-        self.client.allow(v1::AllowRequest { participant, permissions: Some(permissions) }).await.expect("allowed");
+        self.client
+            .allow(v1::AllowRequest { participant, permissions: Some(permissions), ..Default::default() })
+            .await
+            .expect("allowed");
+    }
+
+    /// A gateway says whose session somebody is.
+    pub(crate) async fn vouch(&mut self, channel: u64, user: u64, gateway: &str) {
+        let (participant, permissions) = (Some(participant(channel, user)), Some(ALL));
+        let request = v1::AllowRequest { participant, permissions, gateway: gateway.to_owned() };
+        self.client.allow(request).await.expect("allowed");
     }
 
     pub(crate) async fn dismiss(&mut self, channel: u64, user: u64) {
