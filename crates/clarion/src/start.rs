@@ -260,7 +260,7 @@ fn nth_voice_server(config: &Config, n: usize) -> clarion_voice::Config {
     if n > 0 {
         // What is set is the first one's.
         let free = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
-        (settings.http, settings.udp, settings.public_url) = (free, free, None);
+        (settings.http, settings.udp, settings.tcp, settings.public_url) = (free, free, None, None);
     }
     settings
 }

@@ -43,7 +43,7 @@ pub use router::{AdminAction, Cached, MemberKind, RouterMetrics};
 pub use search::{IndexError, IndexOperation, QueryFailure, SearchMetrics};
 pub use storage::{Operation, QueryError, StorageMetrics};
 pub use telemetry::TelemetryMetrics;
-pub use voice::{JoinResult, LeaveReason, MediaDirection, MediaDrop, VoiceMetrics};
+pub use voice::{JoinResult, LeaveReason, MediaDirection, MediaDrop, MediaTransport, TcpClosed, VoiceMetrics};
 
 /// Latency edges in seconds; each threshold of an objective or an alert is one of them.
 pub const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0];

@@ -24,6 +24,7 @@ use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::metric::{Label, MediaTransport};
 use crate::propagation::{Origin, Remote, TraceContext};
 
 /// The target of every span and log event of the vocabulary.
@@ -140,7 +141,7 @@ pub const ALL: &[SpanInfo] = &[
         name: "voice.join",
         service: "voice",
         kind: "server",
-        attributes: &["channel_id", "user_id", "session_id"],
+        attributes: &["channel_id", "user_id", "session_id", "transport"],
         help: "A participant's way into a room, from its offer to its first packet of media; in the trace of its admission.",
     },
     SpanInfo {
@@ -352,8 +353,13 @@ pub fn presence_told(span: &Span, recipients: usize) {
 /// A participant's way into a voice room, in the trace of its admission.
 pub fn voice_join(admission: &TraceContext, channel: ChannelId, user: UserId, session: &str) -> Span {
     let span = info_span!(target: TARGET, parent: None, "voice.join", otel.kind = "server", channel_id = %channel,
-        user_id = %user, session_id = session);
+        user_id = %user, session_id = session, transport = Empty);
     begin(span, admission.to_parent())
+}
+
+/// Says what carries the media of a participant that joins.
+pub fn carried(join: &Span, transport: MediaTransport) {
+    join.record("transport", transport.as_str());
 }
 
 /// The answer to an offer; a part of the join.

@@ -7,6 +7,7 @@ use anyhow::bail;
 use clarion_runtime::Listen;
 
 use crate::engine::Patience;
+use crate::shard::Limits;
 
 /// The port of the HTTP endpoint.
 pub(crate) const HTTP_PORT: u16 = 8_790;
@@ -24,10 +25,18 @@ pub struct Config {
     /// Where the first shard's media goes; each other shard is one port further. `[::]` is IPv4 and IPv6. Unset:
     /// 127.0.0.1:8791, or any free ports when those are taken.
     pub udp: Option<SocketAddr>,
+    /// Where the first shard takes media over TCP, for clients whose network lets no UDP through; each other shard is one
+    /// port further. Unset: the address and port of `udp`, with any free port where that was a free one.
+    pub tcp: Option<SocketAddr>,
+    /// TCP connections for media at a time, in a shard. 0: there is no TCP, and no port for it.
+    pub tcp_connections: usize,
+    /// TCP connections for media at a time from one address (IPv6: from 64 bits of one), in a shard. All who sit behind one
+    /// translation of addresses have one.
+    pub tcp_per_address: usize,
     /// Threads that forward media, each with a port of its own. A room lies in one of them.
     pub shards: usize,
-    /// The addresses at which clients reach the media ports, the best first. Needed where `udp` is not an address of its
-    /// own, such as 0.0.0.0, or lies behind a translation of addresses.
+    /// The addresses at which clients reach the media ports, the best first. Needed where `udp` or `tcp` is not an address
+    /// of its own, such as 0.0.0.0, or lies behind a translation of addresses.
     pub advertise: Vec<IpAddr>,
     /// The base URL of the HTTP endpoint as clients reach it, such as `https://voice.example`. Unset: the address it
     /// listens on.
@@ -63,6 +72,9 @@ impl Default for Config {
             listen: Listen::default(),
             http: None,
             udp: None,
+            tcp: None,
+            tcp_connections: 2_048,
+            tcp_per_address: 256,
             shards: 1,
             advertise: Vec::new(),
             public_url: None,
@@ -87,8 +99,10 @@ impl Config {
         if self.shards == 0 || self.shards > 64 {
             bail!("voice.shards is {}: it must be from 1 to 64", self.shards);
         }
-        if self.udp.is_some_and(|at| at.ip().is_unspecified()) && self.advertise.is_empty() {
-            bail!("voice.udp has no address that clients could be told: set voice.advertise");
+        for (name, at) in [("udp", self.udp), ("tcp", self.tcp)] {
+            if at.is_some_and(|at| at.ip().is_unspecified()) && self.advertise.is_empty() {
+                bail!("voice.{name} has no address that clients could be told: set voice.advertise");
+            }
         }
         if let Some(url) = &self.public_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
@@ -112,8 +126,21 @@ impl Config {
         }
     }
 
+    pub(crate) fn tcp_limits(&self) -> Limits {
+        Limits { connections: self.tcp_connections, per_address: self.tcp_per_address }
+    }
+
     pub(crate) fn token(&self) -> Duration {
         Duration::from_secs(self.token_s)
+    }
+
+    /// The address of the nth shard's port. Port 0 is a free one for each.
+    pub(crate) fn nth(mut at: SocketAddr, n: usize) -> std::io::Result<SocketAddr> {
+        if at.port() != 0 {
+            let port = u16::try_from(n).ok().and_then(|n| at.port().checked_add(n));
+            at.set_port(port.ok_or(std::io::ErrorKind::AddrNotAvailable)?);
+        }
+        Ok(at)
     }
 
     /// Where an endpoint is bound: where it is set, else the usual port or any free one.

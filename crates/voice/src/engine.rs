@@ -6,19 +6,21 @@ mod forward;
 pub(crate) mod fuzzing;
 mod periodic;
 
+pub(crate) use periodic::Population;
+
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
-use clarion_observability::metric::{LeaveReason, MediaDirection, MediaDrop, VoiceMetrics};
+use clarion_observability::metric::{LeaveReason, MediaDirection, MediaDrop, MediaTransport, VoiceMetrics};
 use clarion_observability::span;
 use tracing::Span;
 
 use crate::ice::{Check, Credentials};
 use crate::leg::{Leg, Permissions, Spec, Who};
 use crate::quality::Quality;
+use crate::remote::{Out, Remote};
 use crate::rtcp::Clock;
 use crate::secure::{Identity, Outcome};
 use crate::slots::Slots;
@@ -42,7 +44,9 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     /// A leg's media is connected.
-    Connected { leg: u64 },
+    Connected { who: Who, transport: MediaTransport },
+    /// A leg's media goes another way.
+    Moved { who: Who, transport: MediaTransport },
     /// A leg's first packet of media, either way, after its offer.
     FirstPacket { leg: u64, after: Duration },
     /// A leg is no more.
@@ -102,9 +106,9 @@ pub(crate) struct Engine {
     free: Vec<usize>,
     by_id: HashMap<u64, usize>,
     by_ufrag: HashMap<String, usize>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<Remote, usize>,
     rooms: HashMap<u64, Room>,
-    out: Vec<(SocketAddr, BytesMut)>,
+    out: Out,
     events: VecDeque<Event>,
     scratch: Vec<u8>,
     counts: Counts,
@@ -124,7 +128,7 @@ impl Engine {
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
             rooms: HashMap::new(),
-            out: Vec::new(),
+            out: Out::default(),
             events: VecDeque::new(),
             scratch: Vec::with_capacity(2_048),
             counts: Counts::default(),
@@ -132,8 +136,8 @@ impl Engine {
         }
     }
 
-    /// A datagram from somewhere.
-    pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// A datagram from somewhere, or what a connection's frame held.
+    pub(crate) fn datagram(&mut self, now: Instant, from: Remote, datagram: &[u8]) {
         let Some(first) = datagram.first() else { return };
         // RFC 7983: what it is shows in the first byte.
         match (first, self.by_address.get(&from).copied()) {
@@ -162,8 +166,26 @@ impl Engine {
         }
     }
 
+    /// Whether something is a leg's: an authentic check came from there.
+    pub(crate) fn knows(&self, remote: Remote) -> bool {
+        self.by_address.contains_key(&remote)
+    }
+
+    /// Whether a leg is sent to over there.
+    pub(crate) fn uses(&self, remote: Remote) -> bool {
+        let leg = self.by_address.get(&remote).and_then(|at| self.legs[*at].as_ref());
+        leg.is_some_and(|leg| leg.address == Some(remote))
+    }
+
+    /// A connection is no more. Who was sent to over it waits for another way, as one of whom nothing is heard.
+    pub(crate) fn closed(&mut self, remote: Remote) {
+        self.by_address.remove(&remote);
+        // All of them: one connection may have been several legs', one after another.
+        self.legs.iter_mut().flatten().for_each(|leg| leg.lost(remote));
+    }
+
     /// What is to be sent now.
-    pub(crate) fn outgoing(&mut self) -> &mut Vec<(SocketAddr, BytesMut)> {
+    pub(crate) fn outgoing(&mut self) -> &mut Out {
         &mut self.out
     }
 
@@ -223,7 +245,7 @@ impl Engine {
     }
 
     /// A check of connectivity. Unknown names cost a look-up and nothing else.
-    fn check(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    fn check(&mut self, now: Instant, from: Remote, datagram: &[u8]) {
         let Some(mut check) = Check::read(datagram) else { return self.drop(MediaDrop::Malformed) };
         let Some(at) = self.by_ufrag.get(&check.ufrag).copied() else { return self.drop(MediaDrop::UnknownPeer) };
         let Some(leg) = &mut self.legs[at] else { return };
@@ -234,11 +256,11 @@ impl Engine {
         if !check.is_authentic(&credentials.pwd, crypto) {
             return self.drop(MediaDrop::NotAuthentic);
         }
-        let answer = check.answer(from, &credentials.pwd, crypto);
+        let answer = check.answer(from.address(), &credentials.pwd, crypto);
         if current && let Some(former) = leg.former.take() {
             self.by_ufrag.remove(&former.ufrag);
         }
-        if let Some(join) = leg.join.as_mut().filter(|_| leg.address.is_none()) {
+        if let Some(join) = leg.join.as_mut().filter(|_| leg.address.is_none() && leg.secure.keys.is_none()) {
             join.stage = span::voice_dtls(&join.whole);
         }
         let gone = leg.checked(now, from, check.nominates, check.priority);
@@ -248,25 +270,28 @@ impl Engine {
         }
         self.by_address.insert(from, at);
         if let Some(answer) = answer {
-            self.out.push((from, BytesMut::from(answer.as_slice())));
+            self.out.push(from, BytesMut::from(answer.as_slice()));
         }
     }
 
-    fn handshake(&mut self, now: Instant, from: SocketAddr, at: usize, datagram: &[u8]) {
+    fn handshake(&mut self, now: Instant, from: Remote, at: usize, datagram: &[u8]) {
         let Some(leg) = &mut self.legs[at] else { return };
         let outcome = leg.secure.read(now, datagram);
         while let Some(datagram) = leg.secure.next() {
-            self.out.push((from, datagram));
+            self.out.push(from, datagram);
         }
         match outcome {
             Outcome::Pending => {}
             Outcome::Keyed => {
                 leg.used(now, from);
+                let transport = from.transport();
                 if let Some(join) = &mut leg.join {
+                    span::carried(&join.whole, transport);
                     join.stage = span::voice_first_rtp(&join.whole);
                 }
                 self.connected += 1;
-                self.events.push_back(Event::Connected { leg: leg.id });
+                leg.told = Some(transport);
+                self.events.push_back(Event::Connected { who: leg.who.clone(), transport });
             }
             Outcome::Closed => self.end(now, at, LeaveReason::Left),
         }
@@ -278,7 +303,7 @@ impl Engine {
         self.free.push(at);
         leg.secure.close(now);
         while let (Some(to), Some(datagram)) = (leg.address, leg.secure.next()) {
-            self.out.push((to, datagram));
+            self.out.push(to, datagram);
         }
         if let Some(join) = leg.join.take().filter(|_| !leg.is_connected()) {
             span::fail(&join.whole, "not_connected");

@@ -9,7 +9,7 @@ use clarion_observability::{TraceContext, span};
 
 use crate::desk::Shut;
 use crate::engine::Command;
-use crate::front::{Front, fields};
+use crate::front::Front;
 use crate::ice::Credentials;
 use crate::leg::{Join, Spec, Voice, Who};
 use crate::sdp::{self, Local, OfferError, Plan};
@@ -132,7 +132,6 @@ pub(crate) async fn enter(front: &Front, claims: &Claims, offer: &str, began: In
     };
     front.tell(claims.channel, Command::Join(Box::new(spec))).await;
     settle(front, &entry.who, leg).await;
-    log::VOICE_JOINED.emit(fields(&entry.who));
     Ok(Entered { leg, sdp })
 }
 

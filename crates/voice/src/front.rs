@@ -3,8 +3,6 @@
 
 mod events;
 
-pub(crate) use events::fields;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,14 +1,16 @@
-//! What fuzzing sends through this crate: packets, descriptions and tokens by themselves, and datagrams to a shard.
+//! What fuzzing sends through this crate: packets, streams of them, descriptions and tokens by themselves, and datagrams to
+//! a shard.
 
 use std::net::SocketAddr;
 
 use rtc::crypto::default_provider;
 
+use crate::framing::{Frames, LENGTH, LONGEST, TooLong, length};
 use crate::ice::Check;
 use crate::red;
 use crate::rtcp::{self, Block, Item};
 use crate::rtp::{self, HEADER, Header};
-use crate::sdp::{self, Local, Plan};
+use crate::sdp::{self, Candidates, Local, Plan};
 use crate::slots::SLOTS;
 use crate::token::{Claims, Signer};
 
@@ -115,6 +117,39 @@ fn reported(block: Block) -> Option<Block> {
     read
 }
 
+/// A stream of frames as it comes from a connection. The first bytes say in which pieces: the packets are the same as those
+/// of the whole, and so is the end. What was read is written as it came.
+pub fn frames(data: &[u8]) {
+    let (cuts, stream) = data.split_at(data.len().min(8));
+    let (packets, end, waiting) = in_pieces(std::iter::once(stream));
+    let (mut rest, mut sizes) = (stream, cuts.iter().cycle());
+    let pieces = std::iter::from_fn(|| {
+        let size = sizes.next().map_or(rest.len(), |cut| usize::from(*cut) + 1).min(rest.len());
+        rest.split_off(..size).filter(|piece| !piece.is_empty())
+    });
+    let (others, other_end, still) = in_pieces(pieces);
+    assert_eq!((&others, other_end), (&packets, end));
+    let written: Vec<u8> = packets.iter().flat_map(|packet| [&length(packet)[..], packet].concat()).collect();
+    assert!(stream.starts_with(&written) && packets.iter().all(|packet| packet.len() <= LONGEST));
+    match end {
+        Ok(()) => assert_eq!((written.len() + waiting, still), (stream.len(), waiting)),
+        Err(TooLong(length)) => assert!(length > LONGEST && stream.len() >= written.len() + LENGTH),
+    }
+}
+
+/// The packets that come in pieces of a stream, how it ends, and what waits for more.
+fn in_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Result<(), TooLong>, usize) {
+    let (mut frames, mut packets) = (Frames::default(), Vec::new());
+    for piece in pieces {
+        let end = frames.read(piece, |packet| packets.push(packet.to_vec()));
+        assert!(frames.waiting() < LENGTH + LONGEST);
+        if end.is_err() {
+            return (packets, end, frames.waiting());
+        }
+    }
+    (packets, Ok(()), frames.waiting())
+}
+
 /// What comes over HTTP: a description, a fragment of one, a token. What is accepted is answered in lines that nobody
 /// else can write, section for section; only what was signed here is a token.
 pub fn requests(data: &[u8]) {
@@ -134,7 +169,8 @@ pub fn requests(data: &[u8]) {
                 ssrc
             });
             assert!(plan.streams.len() <= SLOTS && offer.media.len() <= 32);
-            let candidates = [SocketAddr::from(([192, 0, 2, 1], 8_791))];
+            let at = vec![SocketAddr::from(([192, 0, 2, 1], 8_791))];
+            let candidates = Candidates { udp: at.clone(), tcp: at };
             let local = Local {
                 ufrag: "server",
                 pwd: PASSWORD,
@@ -159,7 +195,7 @@ fn answered(answer: &str, mids: &[&str]) {
     assert_eq!(with("m=").len(), mids.len());
     assert!(with("a=ice-ufrag:").iter().all(|ufrag| *ufrag == "server"));
     // Once more at the top.
-    assert_eq!(with("a=candidate:").len() + 1, with("a=ice-ufrag:").len());
+    assert_eq!(with("a=candidate:").len(), 2 * (with("a=ice-ufrag:").len() - 1));
 }
 
 fn token(text: &str) {
@@ -188,6 +224,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_decoded() {
         replay("voice_packets", super::packets);
+        replay("voice_frames", super::frames);
         replay("voice_requests", super::requests);
         replay("voice_datagrams", super::datagrams);
     }

@@ -1,13 +1,14 @@
 //! One participant's media: how it is reached, what it is permitted, what it sends and what it is sent.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use clarion_observability::metric::MediaTransport;
 use tracing::Span;
 
 use crate::ice::Credentials;
 use crate::quality::{Listening, Way};
 use crate::reception::{Count, Reception};
+use crate::remote::Remote;
 use crate::rewrite::Rewriter;
 use crate::sdp::{Media, Stream};
 use crate::secure::Secure;
@@ -121,10 +122,12 @@ pub(crate) struct Leg {
     /// Those from before an ICE restart, until the new ones are used.
     pub(crate) former: Option<Credentials>,
     /// Where it is sent to.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) address: Option<Remote>,
     /// Where authentic checks came from.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<Remote>,
     pub(crate) priority: u32,
+    /// What was last said to carry its media.
+    pub(crate) told: Option<MediaTransport>,
     pub(crate) secure: Secure,
     pub(crate) voice: Option<Voice>,
     pub(crate) streams: Vec<Outgoing>,
@@ -165,6 +168,7 @@ impl Leg {
             address: None,
             addresses: Vec::new(),
             priority: 0,
+            told: None,
             secure: spec.secure,
             voice: spec.voice,
             streams: spec.streams.into_iter().map(Outgoing::new).collect(),
@@ -205,13 +209,7 @@ impl Leg {
     }
 
     /// An authentic check came from here. Answers which address is known no more.
-    pub(crate) fn checked(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        nominates: bool,
-        priority: u32,
-    ) -> Option<SocketAddr> {
+    pub(crate) fn checked(&mut self, now: Instant, from: Remote, nominates: bool, priority: u32) -> Option<Remote> {
         let stale = now.saturating_duration_since(self.heard) >= STALE;
         self.heard = now;
         let chosen = nominates && (priority >= self.priority || stale);
@@ -231,9 +229,22 @@ impl Leg {
     }
 
     /// Something authentic of its media came from here: the client uses this way, so it is answered on it.
-    pub(crate) fn used(&mut self, now: Instant, from: SocketAddr) {
+    pub(crate) fn used(&mut self, now: Instant, from: Remote) {
         self.heard = now;
         self.address = Some(from);
+    }
+
+    /// A connection is no more.
+    pub(crate) fn lost(&mut self, remote: Remote) {
+        self.addresses.retain(|address| *address != remote);
+        if self.address == Some(remote) {
+            (self.address, self.priority) = (None, 0);
+        }
+    }
+
+    /// What carries its media, if anything does just now.
+    pub(crate) fn transport(&self) -> Option<MediaTransport> {
+        self.address.map(Remote::transport)
     }
 
     /// Whether reports of a source may be tried.

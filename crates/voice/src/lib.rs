@@ -5,6 +5,7 @@
 //! clients ─── http ──▶        └─▶ shards, by room: commands
 //!
 //! clients ◀── UDP ──▶ shard (a thread and a port each) ──▶ engine                 no socket, no clock
+//!         ◀── TCP ──▶   │    framing: where UDP does not get through
 //!                       │    ice: checks         secure: handshake and keys
 //!                       │    rtp, red, rewrite   slots, speaker: who is heard
 //!                       │    rtcp, reception, quality, emodel: how well
@@ -19,6 +20,7 @@ mod desk;
 mod emodel;
 mod engine;
 mod entry;
+mod framing;
 mod front;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -31,6 +33,7 @@ mod membership;
 mod quality;
 mod reception;
 mod red;
+mod remote;
 mod rewrite;
 mod rtcp;
 mod rtp;

@@ -4,6 +4,6 @@ mod answer;
 mod fragment;
 mod offer;
 
-pub(crate) use answer::{Local, Plan, Stream, answer};
+pub(crate) use answer::{Candidates, Local, Plan, Stream, answer};
 pub(crate) use fragment::{Fragment, fragment};
 pub(crate) use offer::{Media, OfferError, parse};

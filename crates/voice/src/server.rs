@@ -124,16 +124,27 @@ async fn drain(front: &Front, stop: &CancellationToken) {
 /// The sockets of all shards: where it is set, else the usual ports or any free ones.
 fn media_ports(config: &Config) -> anyhow::Result<Vec<Bound>> {
     let bind = |at: SocketAddr| -> std::io::Result<Vec<Bound>> {
-        (0..config.shards as u16)
-            .map(|n| {
-                let mut at = at;
-                // Port 0 is a free one for each.
-                if at.port() != 0 {
-                    at.set_port(at.port().checked_add(n).ok_or(std::io::ErrorKind::AddrNotAvailable)?);
-                }
-                Bound::new(at, &config.advertise)
-            })
-            .collect()
+        (0..config.shards).map(|n| Bound::new(Config::nth(at, n)?, &config.advertise)).collect()
     };
-    Config::bind(config.udp, UDP_PORT, bind).context("voice.udp")
+    let bound = Config::bind(config.udp, UDP_PORT, bind).context("voice.udp")?;
+    if config.tcp_connections == 0 {
+        return Ok(bound);
+    }
+    let listening = bound.into_iter().enumerate().map(|(n, bound)| listening(config, n, bound));
+    listening.collect::<std::io::Result<_>>().context("voice.tcp")
+}
+
+/// A shard that takes connections, too.
+fn listening(config: &Config, n: usize, bound: Bound) -> std::io::Result<Bound> {
+    let (udp, limits) = (bound.address()?, config.tcp_limits());
+    let (at, else_any) = match config.tcp {
+        Some(at) => (Config::nth(at, n)?, false),
+        // Where any port would do for datagrams, any does for connections.
+        None => (udp, config.udp.is_none_or(|at| at.port() == 0)),
+    };
+    let listener = match std::net::TcpListener::bind(at) {
+        Err(_) if else_any => std::net::TcpListener::bind((at.ip(), 0)),
+        bound => bound,
+    };
+    bound.listen(listener?, limits, &config.advertise)
 }

@@ -1,22 +1,32 @@
-//! A shard: a thread with a socket of its own, on which the engine runs.
+//! A shard: a thread with sockets of its own, on which the engine runs.
 
+mod backlog;
 mod batch;
+mod connection;
+mod streams;
 
+pub(crate) use streams::Limits;
+
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clarion_observability::metric::VoiceMetrics;
 use clarion_runtime::Host;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::engine::{Command, Engine, Event, Patience, TICK};
+use crate::engine::{Command, Engine, Event, Patience, Population, TICK};
+use crate::remote::Remote;
+use crate::sdp::Candidates;
 use crate::secure::Identity;
+use streams::Streams;
 
 /// What may wait for a shard; those who tell it more wait.
 const COMMANDS: usize = 1_024;
@@ -35,8 +45,8 @@ const BUSY_OVER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Shard {
     pub(crate) commands: mpsc::Sender<Command>,
-    /// Where clients reach it, the best first.
-    pub(crate) candidates: Arc<[SocketAddr]>,
+    /// Where clients reach it.
+    pub(crate) candidates: Arc<Candidates>,
     load: Arc<Load>,
 }
 
@@ -44,14 +54,22 @@ pub(crate) struct Shard {
 struct Load {
     /// Bits of the share of a processor.
     busy: AtomicU64,
-    connected: AtomicU64,
-    rooms: AtomicU64,
+    connected: AtomicUsize,
+    over_tcp: AtomicUsize,
+    rooms: AtomicUsize,
 }
 
 /// A shard that is bound and does nothing yet.
 pub(crate) struct Bound {
     socket: std::net::UdpSocket,
-    candidates: Arc<[SocketAddr]>,
+    listener: Option<(std::net::TcpListener, Limits)>,
+    candidates: Candidates,
+}
+
+/// What clients are told of a socket: the addresses they are to be told, or the one it is bound to.
+fn told(bound: SocketAddr, advertise: &[IpAddr]) -> Vec<SocketAddr> {
+    let told = advertise.iter().map(|ip| SocketAddr::new(*ip, bound.port()));
+    if advertise.is_empty() { vec![bound] } else { told.collect() }
 }
 
 impl Bound {
@@ -62,10 +80,26 @@ impl Bound {
         // Only what a burst needs: without it more is lost under load.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER);
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER);
-        let bound = socket.local_addr()?;
-        let told = advertise.iter().map(|ip| SocketAddr::new(*ip, bound.port()));
-        let candidates: Arc<[SocketAddr]> = if advertise.is_empty() { Arc::new([bound]) } else { told.collect() };
-        Ok(Self { socket, candidates })
+        let candidates = Candidates { udp: told(socket.local_addr()?, advertise), tcp: Vec::new() };
+        Ok(Self { socket, listener: None, candidates })
+    }
+
+    /// Where it is bound.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes connections, too.
+    pub(crate) fn listen(
+        mut self,
+        listener: std::net::TcpListener,
+        limits: Limits,
+        advertise: &[IpAddr],
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        self.candidates.tcp = told(listener.local_addr()?, advertise);
+        self.listener = Some((listener, limits));
+        Ok(self)
     }
 
     /// Starts the thread.
@@ -80,10 +114,10 @@ impl Bound {
     ) -> anyhow::Result<(Shard, std::thread::JoinHandle<()>)> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let load = Arc::new(Load::default());
-        let shard = Shard { commands, candidates: self.candidates.clone(), load: load.clone() };
+        let shard = Shard { commands, candidates: Arc::new(self.candidates), load: load.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let host = host.clone();
-        let socket = self.socket;
+        let (socket, listener) = (self.socket, self.listener);
         let engine = Engine::new(Instant::now(), identity, metrics.clone(), patience);
         let thread = std::thread::Builder::new()
             .name(format!("voice-{index}"))
@@ -92,12 +126,15 @@ impl Bound {
                 host.guard("voice shard", || {
                     let _runtime = runtime.enter();
                     let both_families = socket.local_addr().is_ok_and(|at| at.is_ipv6());
-                    match UdpSocket::from_std(socket) {
-                        Ok(socket) => {
-                            let worker = Worker { engine, socket, metrics, load, events, both_families };
+                    let streams = listener.map(|(listener, limits)| {
+                        TcpListener::from_std(listener).map(|listener| Streams::new(listener, limits, metrics.clone()))
+                    });
+                    match (UdpSocket::from_std(socket), streams.transpose()) {
+                        (Ok(socket), Ok(streams)) => {
+                            let worker = Worker { engine, socket, streams, metrics, load, events, both_families };
                             runtime.block_on(worker.run(inbox));
                         }
-                        Err(_) => host.fail(),
+                        _ => host.fail(),
                     }
                 });
             })
@@ -112,9 +149,13 @@ impl Shard {
         self.load.busy()
     }
 
-    /// Participants connected, and rooms with somebody in them.
-    pub(crate) fn population(&self) -> (u64, u64) {
-        (self.load.connected.load(Ordering::Relaxed), self.load.rooms.load(Ordering::Relaxed))
+    /// Who is there.
+    pub(crate) fn population(&self) -> Population {
+        Population {
+            connected: self.load.connected.load(Ordering::Relaxed),
+            over_tcp: self.load.over_tcp.load(Ordering::Relaxed),
+            rooms: self.load.rooms.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -127,11 +168,23 @@ impl Load {
 struct Worker {
     engine: Engine,
     socket: UdpSocket,
+    /// For those whom no datagram reaches.
+    streams: Option<Streams>,
     metrics: VoiceMetrics,
     load: Arc<Load>,
     events: mpsc::Sender<Event>,
     /// The socket is one of IPv6, to which IPv4 is a part of it.
     both_families: bool,
+}
+
+/// Waits for datagrams or for streams; which of them there is something of.
+async fn ready(socket: &UdpSocket, streams: &mut Option<Streams>) -> (bool, bool) {
+    poll_fn(|cx| {
+        let datagrams = socket.poll_recv_ready(cx).is_ready();
+        let frames = streams.as_mut().is_some_and(|streams| streams.poll(cx).is_ready());
+        if datagrams || frames { Poll::Ready((datagrams, frames)) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// An address of IPv4 as a socket of IPv6 writes it.
@@ -163,6 +216,9 @@ impl Worker {
                 _ = tick.tick() => {
                     let now = Instant::now();
                     self.engine.tick(now);
+                    if let Some(streams) = &mut self.streams {
+                        streams.tick(now, &mut self.engine);
+                    }
                     self.publish();
                     now
                 }
@@ -172,13 +228,17 @@ impl Worker {
                     self.engine.command(now, command);
                     now
                 }
-                ready = self.socket.readable() => {
+                (datagrams, frames) = ready(&self.socket, &mut self.streams) => {
                     let now = Instant::now();
-                    received = ready.is_ok() && self.receive(now, &mut buffer);
+                    received = datagrams && self.receive(now, &mut buffer);
+                    if let Some(streams) = self.streams.as_mut().filter(|_| frames) {
+                        streams.turn(now, &mut self.engine);
+                        received = true;
+                    }
                     now
                 }
             };
-            self.send();
+            self.send(began);
             self.tell();
             let now = Instant::now();
             if received {
@@ -194,7 +254,7 @@ impl Worker {
                 (since, used) = (now, total);
             }
         }
-        self.send();
+        self.send(Instant::now());
         self.tell();
     }
 
@@ -203,7 +263,7 @@ impl Worker {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
                     // One address is one address, whichever way it is written.
-                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                    let from = Remote::Udp(SocketAddr::new(from.ip().to_canonical(), from.port()));
                     self.engine.datagram(now, from, &buffer[..length]);
                 }
                 // Nothing more, or the word of a client that is not there any more, which its silence tells as well.
@@ -214,8 +274,11 @@ impl Worker {
     }
 
     /// What the kernel has no room for is lost, as on any way.
-    fn send(&mut self) {
-        let outgoing = self.engine.outgoing();
+    fn send(&mut self, now: Instant) {
+        if let Some(streams) = self.streams.as_mut().filter(|_| !self.engine.outgoing().frames.is_empty()) {
+            streams.send(now, &mut self.engine);
+        }
+        let outgoing = &mut self.engine.outgoing().datagrams;
         if self.both_families {
             outgoing.iter_mut().for_each(|(to, _)| *to = mapped(*to));
         }
@@ -242,8 +305,9 @@ impl Worker {
     }
 
     fn publish(&self) {
-        let (connected, rooms) = self.engine.population();
-        self.load.connected.store(connected as u64, Ordering::Relaxed);
-        self.load.rooms.store(rooms as u64, Ordering::Relaxed);
+        let Population { connected, over_tcp, rooms } = self.engine.population();
+        self.load.connected.store(connected, Ordering::Relaxed);
+        self.load.over_tcp.store(over_tcp, Ordering::Relaxed);
+        self.load.rooms.store(rooms, Ordering::Relaxed);
     }
 }

@@ -6,6 +6,7 @@
 // tone for a voice talk to each other; what arrives is measured. One line a check, `ok <name>` or `FAIL <name>: why`; the exit
 // code is 1 when something failed.
 
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:http'
 
 import { Alone } from './alone.mjs'
@@ -14,7 +15,7 @@ import { Browser } from './chromium.mjs'
 /** A room and a page: what the page is told to do, as text that it evaluates. */
 const PAGE = String.raw`
 globalThis.call = { heard: [] }
-call.join = async ({ url, token }, tone, slots) => {
+call.join = async ({ url, token }, tone, slots, hole) => {
   const audio = (call.audio = new AudioContext())
   await audio.resume()
   const peer = (call.peer = new RTCPeerConnection())
@@ -44,7 +45,10 @@ call.join = async ({ url, token }, tone, slots) => {
   const answer = await fetch(url, { method: 'POST', headers, body: peer.localDescription.sdp })
   if (answer.status !== 201) throw new Error(answer.status + ': ' + (await answer.text()))
   call.location = answer.headers.get('location')
-  await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() })
+  // As in a network that lets no UDP through: what goes to the server that way gets lost.
+  const lost = (all, before, host) => hole ? before + host + ' ' + hole : all
+  const sdp = (await answer.text()).replace(/^(a=candidate:\S+ 1 udp \d+ )(\S+) \d+/gm, lost)
+  await peer.setRemoteDescription({ type: 'answer', sdp })
   await new Promise((done, fail) => {
     peer.onconnectionstatechange = () => peer.connectionState === 'connected' ? done() : peer.connectionState === 'failed' && fail(new Error('failed'))
     if (peer.connectionState === 'connected') done()
@@ -60,17 +64,24 @@ call.tones = () => call.heard.flatMap(({ analyser }) => {
 }).sort((a, b) => a - b)
 call.stats = async () => [...(await call.peer.getStats()).values()]
   .filter(s => ['outbound-rtp', 'remote-inbound-rtp', 'inbound-rtp', 'codec', 'transport'].includes(s.type))
+call.way = async () => {
+  const stats = await call.peer.getStats()
+  const transport = [...stats.values()].find(s => s.type === 'transport')
+  const pair = stats.get(transport.selectedCandidatePairId)
+  const [local, remote] = [stats.get(pair.localCandidateId), stats.get(pair.remoteCandidateId)]
+  return { local: local.protocol, remote: remote.protocol, port: remote.port, tcpType: remote.tcpType }
+}
 `
 
 /** Whether exactly these frequencies are heard, to the width of two bins. */
 const hears = tones => `((found, expected) => found.length === expected.length
   && found.every((f, n) => Math.abs(f - expected[n]) <= 12))(call.tones(), ${JSON.stringify(tones)})`
 
-async function caller(browser, origin, alone, channel, user, tone, slots = 8) {
+async function caller(browser, origin, alone, channel, user, tone, slots = 8, hole = 0) {
   const page = await browser.page({ url: origin })
   await page.eval(PAGE)
   const admitted = await alone.ask('admit', channel, user)
-  const expression = `call.join(${JSON.stringify(admitted)}, ${tone}, ${slots})`
+  const expression = `call.join(${JSON.stringify(admitted)}, ${tone}, ${slots}, ${hole})`
   const parameters = { expression, awaitPromise: true, returnByValue: true, userGesture: true }
   const { result, exceptionDetails } = await page.send('Runtime.evaluate', parameters)
   if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
@@ -121,6 +132,36 @@ async function silenceIsNotSent({ browser, origin, alone }) {
   return [a, b]
 }
 
+async function withoutUdpACallGoesOverTcp({ browser, origin, alone }) {
+  const a = await caller(browser, origin, alone, 24, 81, 440)
+  const hole = createSocket('udp4')
+  let lost = 0
+  hole.on('message', () => lost++)
+  await new Promise(done => hole.bind(0, '127.0.0.1', done))
+  const b = await caller(browser, origin, alone, 24, 82, 880, 8, hole.address().port)
+  await a.wait(hears([880]), 'a hears 880 Hz of b')
+  await b.wait(hears([440]), 'b hears 440 Hz')
+  const [ofA, ofB] = [await a.eval('call.way()'), await b.eval('call.way()')]
+  console.log(`   a goes over ${JSON.stringify(ofA)}, b over ${JSON.stringify(ofB)}, connected in ${b.connectedIn.toFixed(0)} ms; ${lost} datagrams of b lost`)
+  hole.close()
+  if (!lost) throw new Error('b has not tried UDP')
+  if (ofA.local !== 'udp' || ofA.remote !== 'udp') throw new Error('a takes TCP although UDP works')
+  if (ofB.local !== 'tcp' || ofB.remote !== 'tcp') throw new Error('b does not go over TCP')
+  // Each is told as the server has it, at most half a second late.
+  const legs = async () => {
+    const { text } = await alone.ask('metrics')
+    const of = transport => Number(new RegExp(`^voice_legs\\{.*transport="${transport}".*\\} (.*)$`, 'm').exec(text)?.[1])
+    return [of('udp'), of('tcp')]
+  }
+  for (let n = 0; (await legs())[1] !== 1; n++) {
+    if (n === 50) throw new Error(`legs over UDP and TCP: ${await legs()}`)
+    await new Promise(done => setTimeout(done, 100))
+  }
+  const joins = (await alone.ask('spans')).filter(span => span.name === 'voice.join').map(span => span.transport)
+  if (!joins.includes('tcp')) throw new Error(`no trace of a join says TCP: ${joins}`)
+  return [a, b]
+}
+
 async function whoLeavesIsGone({ browser, origin, alone }) {
   const a = await caller(browser, origin, alone, 23, 71, 440)
   const status = await a.eval("fetch(call.location, { method: 'DELETE', headers: call.bearer }).then(answer => answer.status)")
@@ -137,7 +178,7 @@ await new Promise(done => server.listen(0, '127.0.0.1', done))
 const origin = `http://127.0.0.1:${server.address().port}/`
 const browser = await Browser.launch()
 let failed = 0
-for (const check of [twoTalkAndMuteIsSilence, threeInThreeSlots, silenceIsNotSent, whoLeavesIsGone]) {
+for (const check of [twoTalkAndMuteIsSilence, threeInThreeSlots, silenceIsNotSent, withoutUdpACallGoesOverTcp, whoLeavesIsGone]) {
   try {
     const pages = await check({ browser, origin, alone })
     for (const page of pages) await page.close()

@@ -64,6 +64,7 @@ events! {
     PRESENCE_WATCHER_CUT_OFF = "presence.watcher_cut_off", Warn, "presence", "a gateway that reads too slowly was cut off";
 
     VOICE_JOINED = "voice.joined", Info, "voice", "a participant's media is connected";
+    VOICE_TRANSPORT_CHANGED = "voice.transport_changed", Info, "voice", "a participant's media goes another way";
     VOICE_LEFT = "voice.left", Info, "voice", "a participant is gone";
     VOICE_REFUSED = "voice.refused", Warn, "voice", "an offer was refused";
     VOICE_QUALITY = "voice.quality", Info, "voice", "how well a participant hears and is heard";

@@ -31,6 +31,19 @@ label! {
     }
 }
 
+label! {
+    /// What carries a participant's media.
+    MediaTransport = "transport" { Udp = "udp", Tcp = "tcp" }
+}
+
+label! {
+    /// Why a connection that media could come over is closed.
+    TcpClosed = "reason" {
+        Peer = "peer", Full = "full", Address = "address", Unproven = "unproven", Malformed = "malformed",
+        Ended = "ended", Idle = "idle",
+    }
+}
+
 /// Edges of the score: 4.41 is the best there is.
 const MOS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5];
 /// Edges of loss.
@@ -49,6 +62,8 @@ instruments! {
     VoiceMetrics:
     /// Participants whose media is connected.
     users_active: Gauge = "voice.users.active", Count;
+    /// Participants whose media is connected, by what carries it.
+    legs: By<MediaTransport, Gauge> = "voice.legs", Count;
     /// Rooms with somebody in them.
     rooms: Gauge = "voice.rooms", Count;
     /// How well a participant hears the others, a window of ten seconds each: the E-model's score, at best 4.41.
@@ -71,10 +86,14 @@ instruments! {
     leaves: By<LeaveReason, Counter> = "voice.leaves", Count;
     /// Packets of media.
     packets: By<MediaDirection, Counter> = "voice.packets", Count;
-    /// Bytes of media, as they are on the wire above UDP.
+    /// Bytes of media, as they are on the wire above UDP or TCP.
     bytes: By<MediaDirection, Counter> = "voice.traffic", Bytes;
     /// Datagrams that went no further.
     dropped: By<MediaDrop, Counter> = "voice.packets.dropped", Count;
+    /// TCP connections for media.
+    tcp_connections: Gauge = "voice.tcp.connections", Count;
+    /// TCP connections for media that are no more, or were not let in.
+    tcp_closed: By<TcpClosed, Counter> = "voice.tcp.closed", Count;
     /// Lost packets that were found in the redundancy of the next.
     recovered: Counter = "voice.packets.recovered", Count;
     /// Slots taken by somebody who had none.

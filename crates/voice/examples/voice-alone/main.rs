@@ -185,7 +185,9 @@ impl Alone {
 }
 
 fn span(span: &SpanRecord) -> Value {
-    json!({ "name": span.name, "trace": span.trace_id.to_string(), "ms": span.duration.as_secs_f64() * 1_000.0 })
+    let transport = span.attributes.iter().find(|attribute| attribute.key.as_str() == "transport");
+    let transport = transport.map(|attribute| attribute.value.to_string());
+    json!({ "transport": transport, "name": span.name, "trace": span.trace_id.to_string(), "ms": span.duration.as_secs_f64() * 1_000.0 })
 }
 
 fn participant(channel: &str, user: &str) -> anyhow::Result<v1::Participant> {

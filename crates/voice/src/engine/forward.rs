@@ -1,6 +1,5 @@
 //! The way of a packet: from a publisher to all who listen. Nothing here waits, locks or makes a span.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use clarion_observability::metric::{MediaDirection, MediaDrop};
@@ -8,6 +7,7 @@ use rtc::rtp;
 
 use super::{Engine, first_packet};
 use crate::reception::Reception;
+use crate::remote::Remote;
 use crate::rtcp::{self, Item};
 use crate::rtp::{HEADER, Header};
 use crate::slots::{Candidate, Place};
@@ -27,7 +27,7 @@ struct Frame<'a> {
 
 impl Engine {
     /// A packet of media from a leg's address.
-    pub(super) fn media(&mut self, now: Instant, from: SocketAddr, at: usize, packet: &[u8]) {
+    pub(super) fn media(&mut self, now: Instant, from: Remote, at: usize, packet: &[u8]) {
         let Some(leg) = &mut self.legs[at] else { return };
         let Some(header) = Header::read(packet) else { return self.drop(MediaDrop::Malformed) };
         let (Some(keys), Some(voice)) = (&mut leg.secure.keys, &mut leg.voice) else {
@@ -135,12 +135,12 @@ impl Engine {
             if leg.join.is_some() {
                 self.events.extend(first_packet(leg, now));
             }
-            self.out.push((to, packet));
+            self.out.push(to, packet);
         }
     }
 
     /// Reports from a leg's address.
-    pub(super) fn reports(&mut self, now: Instant, from: SocketAddr, at: usize, packet: &[u8]) {
+    pub(super) fn reports(&mut self, now: Instant, from: Remote, at: usize, packet: &[u8]) {
         let Some(leg) = &mut self.legs[at] else { return };
         let admitted = wire::u32_at(packet, 4).is_some_and(|ssrc| leg.admits_reporter(ssrc));
         let Some(keys) = leg.secure.keys.as_mut().filter(|_| admitted) else {

@@ -1,12 +1,12 @@
-//! What fuzzing sends to a shard: datagrams from addresses that are known and that are not, among commands and moments.
+//! What fuzzing sends to a shard: datagrams from addresses and connections that are known and that are not, among commands
+//! and moments.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use clarion_corpus::Steps;
-use clarion_observability::metric::{LeaveReason, VoiceMetrics};
+use clarion_observability::metric::{LeaveReason, MediaTransport, VoiceMetrics};
 use clarion_observability::{Config, Process};
 use rtc::srtp::context::Context;
 use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
@@ -17,6 +17,7 @@ use super::{Command, Engine, Patience};
 use crate::fuzzing::PASSWORD;
 use crate::ice::{Check, Credentials, request};
 use crate::leg::{ADDRESSES, Join, Permissions, REPORTERS, SOURCES, Spec, Voice, Who};
+use crate::remote::{Out, Remote};
 use crate::rtp::Header;
 use crate::sdp::{self, Plan};
 use crate::secure::{Identity, Keys, Secure};
@@ -24,8 +25,9 @@ use crate::secure::{Identity, Keys, Secure};
 /// Most steps of an input, and the most legs there are at a time.
 const STEPS: usize = 96;
 const LEGS: u64 = 3;
-/// Addresses that datagrams come from.
+/// Places that datagrams come from, and how many of them are addresses; the others are connections.
 const PEERS: u8 = 12;
+const ADDRESSED: u8 = 8;
 /// An offer as a client that speaks and hears writes it. It announces no source.
 const OFFER: &str = "v=0\r\na=group:BUNDLE 0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
     a=fingerprint:sha-256 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00\r\n\
@@ -63,7 +65,7 @@ struct World {
     next: u64,
     names: u32,
     /// By leg: where authentic checks came from. Kept when a leg has ended: it is told so.
-    proven: Vec<(u64, SocketAddr)>,
+    proven: Vec<(u64, Remote)>,
     /// The client's ends of keys, by leg.
     clients: Vec<(u64, Context)>,
     last: Vec<u8>,
@@ -127,14 +129,14 @@ impl World {
     fn step(&mut self, kind: u8, body: &[u8]) {
         let [a, b, rest @ ..] = body else { return };
         let (leg, from) = (1 + u64::from(*a) % (self.next - 1), peer(*b));
-        match kind % 10 {
+        match kind % 11 {
             0 => self.receive(from, rest),
             1 => self.check(leg, from, rest.first().is_none_or(|first| first & 1 == 0), u32::from(*a)),
             2 => {
                 let Some(name) = self.name_of(leg) else { return };
                 self.receive(from, &request(&name, "another password", true, u32::MAX));
             }
-            3 | 4 => self.media(leg, from, kind % 10 == 4, rest),
+            3 | 4 => self.media(leg, from, kind % 11 == 4, rest),
             5 => self.report(leg, from, rest),
             6 => {
                 self.now += Duration::from_millis(u64::from(*a) * 25);
@@ -147,6 +149,14 @@ impl World {
             8 => {
                 let permissions = Permissions { speak: b & 1 == 0, listen: b & 2 == 0, priority: b & 4 != 0 };
                 self.engine.command(self.now, Command::Permit { leg, permissions });
+            }
+            10 => {
+                // Another one may have its number later, as no other one ever has.
+                if from.transport() == MediaTransport::Tcp {
+                    self.engine.closed(from);
+                    self.proven.retain(|(_, remote)| *remote != from);
+                    assert!(!self.engine.knows(from));
+                }
             }
             _ if b & 1 == 0 => {
                 self.engine.command(self.now, Command::End { leg, reason: LeaveReason::Dismissed });
@@ -168,12 +178,12 @@ impl World {
         Some(self.engine.legs[*at].as_ref()?.credentials.ufrag.clone())
     }
 
-    fn check(&mut self, leg: u64, from: SocketAddr, nominates: bool, priority: u32) {
+    fn check(&mut self, leg: u64, from: Remote, nominates: bool, priority: u32) {
         let Some(name) = self.name_of(leg) else { return };
         self.receive(from, &request(&name, PASSWORD, nominates, priority));
     }
 
-    fn media(&mut self, leg: u64, from: SocketAddr, redundant: bool, body: &[u8]) {
+    fn media(&mut self, leg: u64, from: Remote, redundant: bool, body: &[u8]) {
         let mut packet = body.to_vec();
         packet.resize(packet.len().max(12), 0);
         packet[0] = 0x80 | packet[0] & 0x3f;
@@ -187,7 +197,7 @@ impl World {
         }
     }
 
-    fn report(&mut self, leg: u64, from: SocketAddr, body: &[u8]) {
+    fn report(&mut self, leg: u64, from: Remote, body: &[u8]) {
         let mut packet = body.to_vec();
         packet.resize(packet.len().max(8), 0);
         packet[0] = 0x80 | packet[0] & 0x3f;
@@ -199,7 +209,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
+    fn receive(&mut self, from: Remote, datagram: &[u8]) {
         // Found out in another way than the shard does: is it a check that its leg's password signs?
         if let Some(mut check) = Check::read(datagram) {
             let authentic = check.is_authentic(PASSWORD, self.engine.identity.crypto.crypto());
@@ -211,18 +221,24 @@ impl World {
             }
         }
         let known = self.proven.iter().any(|(_, address)| *address == from);
-        let before = self.engine.out.len();
+        let waiting = |out: &Out| out.datagrams.len() + out.frames.len();
+        let before = waiting(&self.engine.out);
         self.engine.datagram(self.now, from, datagram);
-        assert!(known || self.engine.out.len() == before, "{from} was answered, of whom nothing is known");
+        assert!(known || waiting(&self.engine.out) == before, "{from:?} was answered, of whom nothing is known");
         self.last = datagram.to_vec();
     }
 
     fn holds(&mut self) {
         let engine = &mut self.engine;
-        let proven: HashSet<SocketAddr> = self.proven.iter().map(|(_, address)| *address).collect();
-        assert!(engine.out.iter().all(|(to, _)| proven.contains(to)));
-        assert!(engine.out.len() <= 256 && engine.events.len() <= 256);
-        engine.out.clear();
+        let proven: HashSet<Remote> = self.proven.iter().map(|(_, address)| *address).collect();
+        let Out { datagrams, frames } = std::mem::take(&mut engine.out);
+        assert!(datagrams.iter().all(|(to, _)| proven.contains(&Remote::Udp(*to))));
+        let connection = |remote: &Remote| match remote {
+            Remote::Tcp { connection, .. } => Some(*connection),
+            Remote::Udp(_) => None,
+        };
+        assert!(frames.iter().all(|(to, _)| proven.iter().any(|remote| connection(remote) == Some(*to))));
+        assert!(datagrams.len() + frames.len() <= 256 && engine.events.len() <= 256);
         engine.events.clear();
         let (mut legs, mut connected) = (0, 0);
         for (at, leg) in engine.legs.iter().enumerate() {
@@ -251,8 +267,16 @@ impl World {
     }
 }
 
-fn peer(number: u8) -> SocketAddr {
-    ([192, 0, 2, number % PEERS], 4_000).into()
+fn peer(number: u8) -> Remote {
+    let number = number % PEERS;
+    let address = ([192, 0, 2, number], 4_000).into();
+    if number < ADDRESSED { Remote::Udp(address) } else { Remote::Tcp { connection: number.into(), address } }
+}
+
+/// A shard with two that talk and one that has not made its handshake yet, who are called `leg1` to `leg3`.
+#[cfg(test)]
+pub(crate) fn engine() -> Engine {
+    World::new().engine
 }
 
 /// One end of a leg's keys in one direction, the first leg's with another cipher than the others'.

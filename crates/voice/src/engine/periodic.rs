@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clarion_observability::metric::{LeaveReason, MediaDirection, MediaDrop};
+use clarion_observability::metric::{LeaveReason, MediaDirection, MediaDrop, MediaTransport};
 
 use super::{Engine, Event, Heard, TICK};
 use crate::leg::Leg;
@@ -62,6 +62,11 @@ impl Engine {
         }
         if now >= leg.report_at {
             leg.report_at = now + REPORTS;
+            // Not more often, however often a client changes it.
+            if let Some(transport) = leg.transport().filter(|transport| leg.told != Some(*transport)) {
+                leg.told = Some(transport);
+                self.events.push_back(Event::Moved { who: leg.who.clone(), transport });
+            }
             self.report(now, at);
         }
         let Some(leg) = &mut self.legs[at] else { return };
@@ -156,10 +161,23 @@ impl Engine {
         metrics.slot_switches.increment(counts.switches);
     }
 
-    /// Legs that are connected, and rooms with somebody in them.
-    pub(crate) fn population(&self) -> (usize, usize) {
-        (self.connected, self.rooms.len())
+    /// Who is here now.
+    pub(crate) fn population(&self) -> Population {
+        let carried = |leg: &&Leg| leg.is_connected() && leg.transport() == Some(MediaTransport::Tcp);
+        let over_tcp = self.legs.iter().flatten().map(Box::as_ref).filter(carried).count();
+        Population { connected: self.connected, over_tcp, rooms: self.rooms.len() }
     }
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Population {
+    /// Legs that are connected.
+    pub(crate) connected: usize,
+    /// Those of them whose media goes over TCP.
+    pub(crate) over_tcp: usize,
+    /// Rooms with somebody in them.
+    pub(crate) rooms: usize,
 }
 
 /// How a leg came up since the last window.

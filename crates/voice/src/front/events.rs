@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use clarion_model::id::{ChannelId, UserId};
 use clarion_observability::log::{self, Fields};
-use clarion_observability::metric::{JoinResult, Label, LeaveReason, MediaDirection};
+use clarion_observability::metric::{JoinResult, Label, LeaveReason, MediaDirection, MediaTransport};
 use clarion_proto::v1::voice_notice::Notice;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::{Front, TOLD_LOAD, notice, room_heard};
-use crate::engine::Event;
+use crate::engine::{Event, Population};
 use crate::leg::Who;
 use crate::quality::{Quality, Way};
 
@@ -41,7 +41,15 @@ impl Front {
 
     fn happened(&self, event: Event) {
         match event {
-            Event::Connected { leg: _ } => self.metrics.joins.with(JoinResult::Joined).increment(1),
+            Event::Connected { who, transport } => {
+                self.metrics.joins.with(JoinResult::Joined).increment(1);
+                let detail = Some(transport.as_str().to_owned());
+                log::VOICE_JOINED.emit(Fields { detail, ..fields(&who) });
+            }
+            Event::Moved { who, transport } => {
+                let detail = Some(transport.as_str().to_owned());
+                log::VOICE_TRANSPORT_CHANGED.emit(Fields { detail, ..fields(&who) });
+            }
             Event::FirstPacket { leg: _, after } => self.metrics.join_latency.record_duration(after),
             Event::Heard { channel, slots } => {
                 let mut state = self.lock();
@@ -92,16 +100,21 @@ impl Front {
 
     /// Answers who has no gateway any more.
     fn look(&self, now: Instant) -> Vec<Who> {
-        let (mut busy, mut connected, mut rooms) = (0f64, 0, 0);
+        let (mut busy, mut all) = (0f64, Population::default());
         for shard in self.shards.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let (there, full) = shard.population();
-            (busy, connected, rooms) = (busy.max(shard.busy()), connected + there, rooms + full);
+            let Population { connected, over_tcp, rooms } = shard.population();
+            busy = busy.max(shard.busy());
+            all.connected += connected;
+            all.over_tcp += over_tcp;
+            all.rooms += rooms;
         }
         let mut state = self.lock();
         let sessions = state.desk.len() as f64 / self.config.sessions.max(1) as f64;
         state.desk.load = busy.max(sessions).min(1.0);
-        self.metrics.users_active.set(connected as f64);
-        self.metrics.rooms.set(rooms as f64);
+        self.metrics.users_active.set(all.connected as f64);
+        self.metrics.legs.with(MediaTransport::Tcp).set(all.over_tcp as f64);
+        self.metrics.legs.with(MediaTransport::Udp).set(all.connected.saturating_sub(all.over_tcp) as f64);
+        self.metrics.rooms.set(all.rooms as f64);
         self.metrics.sfu_utilization.set(state.desk.load);
         if (state.desk.load - state.told_load).abs() >= TOLD_LOAD {
             state.told_load = state.desk.load;
@@ -118,7 +131,7 @@ impl Front {
 }
 
 /// Whom a line is about.
-pub(crate) fn fields(who: &Who) -> Fields {
+fn fields(who: &Who) -> Fields {
     Fields {
         user_id: Some(UserId(who.user)),
         channel_id: Some(ChannelId(who.channel)),

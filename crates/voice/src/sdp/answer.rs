@@ -16,12 +16,20 @@ pub(crate) struct Local<'a> {
     pub(crate) pwd: &'a str,
     /// SHA-256 of the server's certificate, as it is written.
     pub(crate) fingerprint: &'a str,
-    /// Where media goes: one address a family, or several.
-    pub(crate) candidates: &'a [SocketAddr],
+    /// Where media goes.
+    pub(crate) candidates: &'a Candidates,
     /// The number of the session.
     pub(crate) id: u64,
     /// Whether a client that offers redundant audio is asked to use it.
     pub(crate) red: bool,
+}
+
+/// Where media goes, the best first: one address a family, or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Candidates {
+    pub(crate) udp: Vec<SocketAddr>,
+    /// Where connections are taken; none if they are not.
+    pub(crate) tcp: Vec<SocketAddr>,
 }
 
 /// What an offer is used for.
@@ -102,9 +110,9 @@ fn section(sdp: &mut String, n: usize, media: &Media, plan: &Plan, local: &Local
     // The first of the two is what the client sends.
     let red = media.red.filter(|_| local.red && publishes);
     let formats = red.map_or_else(|| opus.to_string(), |red| format!("{red} {opus}"));
-    let port = local.candidates.first().map_or(9, SocketAddr::port);
+    let port = local.candidates.udp.first().map_or(9, SocketAddr::port);
     line(sdp, format_args!("m=audio {port} UDP/TLS/RTP/SAVPF {formats}"));
-    match local.candidates.first() {
+    match local.candidates.udp.first() {
         Some(SocketAddr::V6(at)) => line(sdp, format_args!("c=IN IP6 {}", at.ip())),
         Some(at) => line(sdp, format_args!("c=IN IP4 {}", at.ip())),
         None => line(sdp, format_args!("c=IN IP4 0.0.0.0")),
@@ -140,14 +148,26 @@ fn section(sdp: &mut String, n: usize, media: &Media, plan: &Plan, local: &Local
     candidates(sdp, local.candidates);
 }
 
-/// The server's candidates, the first family first.
-pub(super) fn candidates(sdp: &mut String, addresses: &[SocketAddr]) {
-    for (n, at) in addresses.iter().enumerate() {
-        // A host candidate (RFC 8445, 5.1.2), component 1; the earlier, the better.
-        let priority = (126u32 << 24) + ((65_535 - n.min(65_535) as u32) << 8) + 255;
+/// The server's candidates, all of component 1: the earlier, the better, and any way over UDP better than all over TCP.
+pub(super) fn candidates(sdp: &mut String, candidates: &Candidates) {
+    let Candidates { udp, tcp } = candidates;
+    for (n, at) in udp.iter().enumerate() {
+        // A host candidate (RFC 8445, 5.1.2).
+        let priority = priority(126, 65_535, n);
         line(sdp, format_args!("a=candidate:{} 1 udp {priority} {} {} typ host", n + 1, at.ip(), at.port()));
     }
+    for (n, at) in tcp.iter().enumerate() {
+        // One that waits for connections (RFC 6544, 4.2). Below those over UDP of every kind but relayed ones.
+        let (foundation, priority) = (udp.len() + n + 1, priority(90, (4 << 13) + 8_191, n));
+        let (ip, port) = (at.ip(), at.port());
+        line(sdp, format_args!("a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive"));
+    }
     line(sdp, format_args!("a=end-of-candidates"));
+}
+
+/// That of the nth candidate of a type, for component 1 (RFC 8445, 5.1.2.1).
+fn priority(preference: u32, local: u32, n: usize) -> u32 {
+    (preference << 24) + (local.saturating_sub(n as u32) << 8) + 255
 }
 
 pub(super) fn line(sdp: &mut String, text: std::fmt::Arguments<'_>) {

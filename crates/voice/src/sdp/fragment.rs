@@ -1,8 +1,6 @@
 //! Fragments of descriptions (RFC 8840): what a client trickles, and how it asks for a new ICE session.
 
-use std::net::SocketAddr;
-
-use super::answer::{candidates, line};
+use super::answer::{Candidates, candidates, line};
 use super::offer::ice_chars;
 
 /// The ICE name of a fragment, if it has one that is well formed. The candidates do not matter: the server answers to
@@ -16,7 +14,7 @@ pub(crate) fn fragment(text: &str) -> Option<&str> {
 pub(crate) struct Fragment<'a> {
     pub(crate) ufrag: &'a str,
     pub(crate) pwd: &'a str,
-    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) candidates: &'a Candidates,
 }
 
 impl Fragment<'_> {

@@ -7,3 +7,5 @@ mod packets;
 mod room;
 mod server;
 mod talk;
+mod tcp;
+mod tunnel;

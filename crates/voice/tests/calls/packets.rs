@@ -21,7 +21,7 @@ impl Bytes {
     }
 }
 
-async fn join(voice: &mut Voice, user: u64, slots: usize) -> Connected {
+pub(crate) async fn join(voice: &mut Voice, user: u64, slots: usize) -> Connected {
     let admitted = voice.admit(7, user, ALL).await;
     let bare = Bare::new(user as u32 + 100);
     let answer = post(&admitted, bare.offer(slots)).await;

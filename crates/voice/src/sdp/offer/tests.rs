@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sdp::{Local, Plan, answer};
+use crate::sdp::{Candidates, Local, Plan, answer};
 
 const PRINT: &str = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89";
 
@@ -33,7 +33,7 @@ fn browser(receiving: usize) -> String {
     sdp
 }
 
-fn local(candidates: &[SocketAddr]) -> Local<'_> {
+fn local(candidates: &Candidates) -> Local<'_> {
     Local { ufrag: "srv", pwd: "secret", fingerprint: PRINT, candidates, id: 5, red: true }
 }
 
@@ -44,8 +44,8 @@ fn answered(offer: &str) -> (Plan, String) {
         next += 1;
         next
     });
-    let at = [SocketAddr::from(([192, 0, 2, 1], 8_791))];
-    let text = answer(&offer, &plan, &local(&at));
+    let at = vec![SocketAddr::from(([192, 0, 2, 1], 8_791))];
+    let text = answer(&offer, &plan, &local(&Candidates { udp: at.clone(), tcp: at }));
     (plan, text)
 }
 
@@ -63,8 +63,25 @@ fn a_browser_that_speaks_and_hears_eight() {
     assert_eq!(answer.matches("usedtx=1").count(), 1, "asked of the one who speaks");
     assert!(answer.contains("m=audio 8791 UDP/TLS/RTP/SAVPF 63 111\r\n"), "redundant audio first:\n{answer}");
     assert!(answer.contains("a=ice-lite\r\n") && answer.contains("a=setup:passive\r\n"));
-    assert!(!answer.contains("1 2 udp") && !answer.contains("tcptype"), "one component, no other transport");
+    assert!(!answer.contains("1 2 udp") && !answer.contains("1 2 tcp"), "one component");
+    assert_eq!(answer.matches(" 192.0.2.1 8791 typ host tcptype passive\r\n").count(), 9, "in every section");
     assert!(answer.contains("a=group:BUNDLE 0 1 2 3 4 5 6 7 8\r\n"));
+}
+
+#[test]
+fn each_way_over_udp_is_better_than_all_over_tcp() {
+    let at = |last| SocketAddr::from(([192, 0, 2, last], 8_791));
+    let both = Candidates { udp: vec![at(1), at(2)], tcp: vec![at(3), at(4)] };
+    let offer = parse(&browser(0)).expect("a good offer");
+    let answer = answer(&offer, &Plan::of(&offer, || 1), &local(&both));
+    let lines: Vec<Vec<&str>> =
+        answer.lines().filter_map(|l| Some(l.strip_prefix("a=candidate:")?.split(' ').collect())).collect();
+    let ways: Vec<(&str, &str)> = lines.iter().map(|words| (words[2], words[4])).collect();
+    assert_eq!(ways, [("udp", "192.0.2.1"), ("udp", "192.0.2.2"), ("tcp", "192.0.2.3"), ("tcp", "192.0.2.4")]);
+    let priorities: Vec<u32> = lines.iter().map(|words| words[3].parse().expect("a number")).collect();
+    assert!(priorities.is_sorted_by(|a, b| a > b), "{priorities:?}");
+    let foundations: std::collections::BTreeSet<&str> = lines.iter().map(|words| words[0]).collect();
+    assert_eq!(foundations.len(), 4, "each its own: they are found out by themselves");
 }
 
 #[test]
@@ -130,7 +147,7 @@ proptest! {
         }
         if let Ok(offer) = parse(&offer) {
             let plan = Plan::of(&offer, || 1);
-            let _ = answer(&offer, &plan, &local(&[]));
+            let _ = answer(&offer, &plan, &local(&Candidates::default()));
         }
     }
 }
