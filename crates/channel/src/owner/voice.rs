@@ -66,6 +66,14 @@ impl Owner {
         let guild = truth.state.guild()?;
         let Some(channel) = set.channel_id else { return Ok(self.leave_voice(&set)) };
         let held = voice_channel(guild, set.user, channel)?;
+        // What is known of it here is later than what it was elsewhere.
+        if set.again
+            && let Some(there) =
+                self.voices.0.get_mut(&set.user).filter(|there| there.state.session_id == set.session_id)
+        {
+            (there.gateway, there.alone_since) = (set.gateway, None);
+            return Ok(Outcome::Answer(Answer::Done));
+        }
         let there = self.voices.0.get(&set.user);
         let is_there = there.is_some_and(|there| there.state.channel_id == Some(channel));
         let brought = is_there && there.is_some_and(|there| there.brought);

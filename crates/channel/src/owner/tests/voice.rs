@@ -103,8 +103,10 @@ fn a_session_that_comes_from_another_gateway_is_there_as_before() {
     let mut owner = owner_of(voices());
     enter(&mut owner, ANN, SMALL).expect("may").expect("told");
     let at_another = SetVoice { gateway: "another".into(), ..set(ANN, "s", Some(SMALL)) };
+    let muted = SetVoice { self_mute: true, ..set(ANN, "s", Some(SMALL)) };
+    tell(&mut owner, Command::SetVoice(muted)).expect("may").expect("told");
     let comes = SetVoice { again: true, ..at_another.clone() };
-    assert_eq!(tell(&mut owner, Command::SetVoice(comes)), Ok(None), "nobody sees it");
+    assert_eq!(tell(&mut owner, Command::SetVoice(comes)), Ok(None), "nobody sees it, whatever it was when it left");
     let left_behind = SetVoice { if_own: true, ..set(ANN, "s", None) };
     assert_eq!(tell(&mut owner, Command::SetVoice(left_behind)), Ok(None), "it is not the former gateway's any more");
     let there = BTreeSet::from(["another".into()]);
