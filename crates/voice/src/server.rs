@@ -131,7 +131,7 @@ fn media_ports(config: &Config) -> anyhow::Result<Vec<Bound>> {
         return Ok(bound);
     }
     let listening = bound.into_iter().enumerate().map(|(n, bound)| listening(config, n, bound));
-    listening.collect::<std::io::Result<_>>().context("voice.tcp")
+    listening.collect::<std::io::Result<_>>().context("voice.tcp (with voice.tcp_connections = 0 there is none)")
 }
 
 /// A shard that takes connections, too.
