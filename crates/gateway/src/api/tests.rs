@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clarion_model::event::ReactionChange;
 use clarion_model::guild::{
     Channel as GuildChannel, ChannelKind, Guild as Named, GuildState, Member as Membership, Overwrite, OverwriteTarget,
-    Role as GuildRole, VoiceSettings,
+    Role as GuildRole,
 };
 use clarion_model::id::{ChannelId, GuildId, MessageId, RoleId, UserId};
 use clarion_model::message::{Emoji as Sign, Message as Said, MessageView, Nonce, Reaction, TraceId};
@@ -51,15 +51,10 @@ fn state() -> GuildState {
             Overwrite { target: OverwriteTarget::Member(UserId(2)), allow: Permissions(1), deny: Permissions(0) },
         ];
         let channel = GuildChannel {
-            id,
-            kind,
-            name: format!("channel{n}"),
-            topic: None,
             position: n as u32,
-            parent_id: None,
             overwrites,
             last_message_id: (n == 1).then_some(MESSAGE),
-            voice: VoiceSettings::default(),
+            ..GuildChannel::new(id, kind, format!("channel{n}"))
         };
         state.channels.insert(id, channel);
     }

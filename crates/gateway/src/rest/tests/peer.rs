@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clarion_model::event::{Event, GuildEvent};
-use clarion_model::guild::{
-    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
-};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::Key;
 use clarion_model::message::{Message, MessageView, Reaction};
@@ -137,17 +135,8 @@ fn guild() -> GuildState {
     let mut guild = GuildState::new(Guild { id: GUILD, name: "guild".into(), owner_id: UserId(1) }, role);
     for (id, deny) in [(CHANNEL, Permissions::NONE), (HIDDEN, Permissions::VIEW_CHANNEL)] {
         let hidden = Overwrite { target: OverwriteTarget::Role(everyone), allow: Permissions::NONE, deny };
-        let channel = Channel {
-            id,
-            kind: ChannelKind::Text,
-            name: format!("channel-{id}"),
-            topic: None,
-            position: 0,
-            parent_id: None,
-            overwrites: vec![hidden],
-            last_message_id: None,
-            voice: VoiceSettings::default(),
-        };
+        let channel =
+            Channel { overwrites: vec![hidden], ..Channel::new(id, ChannelKind::Text, format!("channel-{id}")) };
         guild.channels.insert(id, channel);
     }
     for user in [me(), User { id: UserId(43), ..me() }, User { id: UserId(44), ..me() }] {
