@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use clarion_gateway::{DemoAccount, DemoWorkspace};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, RoleId, UserId};
 use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
@@ -215,17 +215,7 @@ fn role(id: RoleId, name: &str, position: u32, permissions: Permissions) -> Role
 }
 
 fn channel(id: ChannelId, name: &str, kind: ChannelKind, position: u32) -> (ChannelId, Channel) {
-    let channel = Channel {
-        id,
-        kind,
-        name: name.to_owned(),
-        topic: None,
-        position,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    };
+    let channel = Channel { position, ..Channel::new(id, kind, name) };
     (id, channel)
 }
 

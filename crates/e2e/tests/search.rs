@@ -285,8 +285,7 @@ async fn what_a_banned_user_said_lately_goes() -> anyhow::Result<()> {
         let message = grace.send(channels[n % 2], "spam of the finest").await?;
         sent.push(message["id"].as_str().context("an id")?.to_owned());
     }
-    let all = |found: &[String]| found.len() == 7;
-    until(&bot, guild, "content=spam", all).await?;
+    until(&bot, guild, "content=spam", |found| found.len() == 7).await?;
     let mut session = cluster.session(cluster.bot(), 0, 1 | 1 << 9).await?;
     let ban = format!("/guilds/{guild}/bans/{grace_id}");
     let (status, body) = bot.call(Method::PUT, &ban, Some(json!({ "delete_message_seconds": 3600 }))).await?;

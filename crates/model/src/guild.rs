@@ -56,6 +56,23 @@ pub struct Channel {
     pub voice: VoiceSettings,
 }
 
+impl Channel {
+    /// A channel in which nothing was said yet, without exceptions, at the top of the list.
+    pub fn new(id: ChannelId, kind: ChannelKind, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            kind,
+            name: name.into(),
+            topic: None,
+            position: 0,
+            parent_id: None,
+            overwrites: Vec::new(),
+            last_message_id: None,
+            voice: VoiceSettings::default(),
+        }
+    }
+}
+
 /// How people speak in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoiceSettings {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use clarion_model::guild::{
-    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
-};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, GuildId, RoleId, UserId};
 use clarion_model::permission::{Class, Classes, Permissions, can_view, class_of, in_channel};
 use clarion_model::time::Timestamp;
@@ -46,17 +44,7 @@ fn member(id: u64, roles: Vec<u64>) -> Arc<Member> {
 }
 
 fn channel(id: u64, overwrites: Vec<Overwrite>) -> Channel {
-    Channel {
-        id: ChannelId(id),
-        kind: ChannelKind::Text,
-        name: String::new(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites,
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel { overwrites, ..Channel::new(ChannelId(id), ChannelKind::Text, "") }
 }
 
 prop_compose! {

@@ -20,7 +20,7 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use clarion_model::event::{Event, GuildEvent, LogEntry};
-use clarion_model::guild::{Channel, ChannelKind, Guild, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild};
 use clarion_model::id::{self, ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::{Message, MessageView, TraceId};
@@ -149,17 +149,7 @@ fn guild(key: Key, owner: UserId) -> Guild {
 }
 
 fn channel(id: ChannelId) -> Channel {
-    Channel {
-        id,
-        kind: ChannelKind::Text,
-        name: "general".into(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel::new(id, ChannelKind::Text, "general")
 }
 
 fn message(channel_id: ChannelId, id: MessageId, content: &str) -> Message {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clarion_corpus::Steps;
 use clarion_model::event::{Event, GuildEvent, LogEntry, Transient};
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, EPOCH_MS, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key, Position};
 use clarion_model::message::MessageView;
@@ -253,17 +253,7 @@ fn guild() -> GuildState {
     };
     let mut guild = GuildState::new(Guild { id: GUILD, name: "guild".into(), owner_id: BOSS }, role);
     for (id, kind) in [(CATEGORY, ChannelKind::Category), (TEXT, ChannelKind::Text), (VOICE, ChannelKind::Voice)] {
-        let channel = Channel {
-            id,
-            kind,
-            name: format!("channel{id}"),
-            topic: None,
-            position: 0,
-            parent_id: None,
-            overwrites: Vec::new(),
-            last_message_id: None,
-            voice: VoiceSettings::default(),
-        };
+        let channel = Channel::new(id, kind, format!("channel{id}"));
         guild.channels.insert(id, channel);
     }
     for id in [BOSS, ANN] {

@@ -11,9 +11,7 @@ mod voice;
 use std::sync::Arc;
 
 use clarion_model::event::{Event, GuildEvent};
-use clarion_model::guild::{
-    Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role, VoiceSettings,
-};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, EPOCH_MS, GuildId, MessageId, RoleId, UserId};
 use clarion_model::key::{Epoch, Key};
 use clarion_model::message::{MessageView, Nonce};
@@ -51,17 +49,7 @@ pub(crate) fn role(id: RoleId, position: u32, permissions: Permissions) -> Role 
 }
 
 pub(crate) fn channel(id: ChannelId, kind: ChannelKind) -> Channel {
-    Channel {
-        id,
-        kind,
-        name: format!("channel{id}"),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel::new(id, kind, format!("channel{id}"))
 }
 
 pub(crate) fn member(id: UserId, roles: &[RoleId]) -> Member {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::permission::Permissions;
 use clarion_model::time::Timestamp;
@@ -31,17 +31,7 @@ pub(crate) fn member(n: u64) -> Member {
 
 /// A text channel without overwrites.
 pub(crate) fn channel(n: u64) -> Channel {
-    Channel {
-        id: ChannelId(10_000 + n),
-        kind: ChannelKind::Text,
-        name: format!("channel{n}"),
-        topic: None,
-        position: n as u32,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel { position: n as u32, ..Channel::new(ChannelId(10_000 + n), ChannelKind::Text, format!("channel{n}")) }
 }
 
 /// A guild in which everyone sees everything; its owner is nobody's session.

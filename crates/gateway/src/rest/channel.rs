@@ -4,7 +4,7 @@
 //! later one wins.
 
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, GuildState, Overwrite, OverwriteTarget, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, GuildState, Overwrite, OverwriteTarget};
 use clarion_model::id::{ChannelId, RoleId, UserId};
 use clarion_model::limits;
 use clarion_model::permission::Permissions;
@@ -34,15 +34,8 @@ pub(super) async fn create(call: Call) -> Answered {
     let mut form = Form::read(&call.headers, &call.body)?;
     let guild = named_guild(&call).await?;
     let mut channel = Channel {
-        id: ChannelId(new_snowflake()),
-        kind: kind(&mut form).unwrap_or(ChannelKind::Text),
-        name: String::new(),
-        topic: None,
         position: u32::try_from(guild.channels.len()).unwrap_or(u32::MAX),
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
+        ..Channel::new(ChannelId(new_snowflake()), kind(&mut form).unwrap_or(ChannelKind::Text), "")
     };
     if !form.names("name") {
         form.fault("name", Fault::new("BASE_TYPE_REQUIRED", "This field is required"));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use clarion_model::guild::{Channel, ChannelKind, Member, Overwrite, OverwriteTarget, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Member, Overwrite, OverwriteTarget, Role};
 use clarion_model::id::{ChannelId, MessageId, RoleId, UserId};
 use clarion_model::key::Key;
 use clarion_model::limits;
@@ -116,17 +116,7 @@ fn mentions(allowed: Option<&v1::AllowedMentions>) {
 }
 
 fn channel(mut form: Form, kind: ChannelKind) -> Result<(), Refusal> {
-    let mut new = Channel {
-        id: CHANNEL,
-        kind,
-        name: String::new(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    };
+    let mut new = Channel::new(CHANNEL, kind, "");
     channel::apply(&mut form, &mut new);
     form.finish(())?;
     assert!(new.name.chars().count() <= limits::NAME && new.position <= u32::from(u16::MAX));

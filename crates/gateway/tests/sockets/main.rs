@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clarion_gateway::{Config, Demo, Deps, Server, TracePages};
 use clarion_model::event::GuildEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::message::{Message, MessageView};
 use clarion_model::permission::Permissions;
@@ -121,17 +121,7 @@ pub(crate) fn member(n: u64) -> Member {
 }
 
 pub(crate) fn channel(id: ChannelId) -> Channel {
-    Channel {
-        id,
-        kind: ChannelKind::Text,
-        name: "general".into(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel::new(id, ChannelKind::Text, "general")
 }
 
 pub(crate) fn guild() -> GuildState {

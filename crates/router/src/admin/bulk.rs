@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarion_model::event::UserEvent;
-use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, GuildState, Member, Role};
 use clarion_model::id::{ChannelId, GuildId, UserId};
 use clarion_model::limits::{CHANNELS_PER_GUILD, NAME};
 use clarion_model::permission::Permissions;
@@ -130,16 +130,7 @@ fn check(field: &'static str, count: usize, most: usize) -> Result<(), AdminErro
 
 fn text_channel((position, (id, name)): (usize, (u64, String))) -> (ChannelId, Channel) {
     let id = ChannelId(id);
-    let channel = Channel {
-        id,
-        kind: ChannelKind::Text,
-        name,
-        topic: None,
-        position: u32::try_from(position).unwrap_or(u32::MAX),
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    };
+    let channel =
+        Channel { position: u32::try_from(position).unwrap_or(u32::MAX), ..Channel::new(id, ChannelKind::Text, name) };
     (id, channel)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clarion_model::event::{Event, GuildEvent, LogEntry};
-use clarion_model::guild::{Channel, ChannelKind, Guild, Role, VoiceSettings};
+use clarion_model::guild::{Channel, ChannelKind, Guild, Role};
 use clarion_model::id::{ChannelId, GuildId, MessageId, UserId};
 use clarion_model::key::{Key, Position};
 use clarion_model::message::{Message, MessageView};
@@ -279,17 +279,7 @@ impl Bench {
 }
 
 fn channel(id: ChannelId) -> Channel {
-    Channel {
-        id,
-        kind: ChannelKind::Text,
-        name: "channel".into(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: Vec::new(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    }
+    Channel::new(id, ChannelKind::Text, "channel")
 }
 
 pub(super) fn view(channel: ChannelId, id: u64, content: &str) -> MessageView {

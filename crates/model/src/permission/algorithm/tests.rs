@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::guild::{ChannelKind, Guild, Overwrite, Role, VoiceSettings};
+use crate::guild::{ChannelKind, Guild, Overwrite, Role};
 use crate::id::GuildId;
 use crate::time::Timestamp;
 use crate::user::User;
@@ -42,17 +42,7 @@ fn guild(everyone: Permissions, a: Permissions, b: Permissions, overwrites: &[Ov
     let mut state = GuildState::new(guild, role(EVERYONE, everyone));
     state.roles.extend([(A, role(A, a)), (B, role(B, b))]);
     state.members.extend([(OWNER, member(OWNER, &[])), (MEMBER, member(MEMBER, &[A, B]))]);
-    let channel = Channel {
-        id: CHANNEL,
-        kind: ChannelKind::Text,
-        name: "coolstuff".into(),
-        topic: None,
-        position: 0,
-        parent_id: None,
-        overwrites: overwrites.to_vec(),
-        last_message_id: None,
-        voice: VoiceSettings::default(),
-    };
+    let channel = Channel { overwrites: overwrites.to_vec(), ..Channel::new(CHANNEL, ChannelKind::Text, "coolstuff") };
     state.channels.insert(CHANNEL, channel);
     state
 }
