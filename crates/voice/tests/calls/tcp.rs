@@ -117,12 +117,13 @@ async fn media_follows_from_tcp_to_udp_and_back() {
 async fn who_loses_the_connection_and_does_not_come_back_is_gone_in_the_usual_time() {
     let mut voice = Voice::start(|config| (config.quiet_ms, config.vanish_ms) = (1_000, 2_000)).await;
     let mut notices = voice.attend().await;
+    // It was heard of last after this.
+    let since = Instant::now();
     let (_b, tunnel, _) = join_over_tcp(&mut voice, 2).await;
     until("it is there", || voice.metric("voice_users_active") == 1.0).await;
     drop(tunnel);
-    let since = Instant::now();
     assert_eq!(notices.left(2).await, "vanished");
-    assert!(since.elapsed() >= Duration::from_millis(1_500), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
