@@ -198,6 +198,16 @@ const checks = {
     await single.join(admitted)
   },
 
+  /** As behind a firewall that lets no UDP through: nobody is told of the UDP port. */
+  async media_goes_over_tcp() {
+    const reads = sdp => sdp.replace(/a=candidate:\d+ 1 udp .*\r\n/g, '')
+    const options = { config: { ...ALONE, iceUseTcp: true }, reads }
+    const listener = await enter(29, 2, { ...options, sections: ['recvonly'] })
+    const speaker = (await enter(29, 1, options)).talk()
+    assert.match(speaker.answer, /a=candidate:\d+ 1 tcp .* tcptype passive/)
+    await hears(listener, 0, 1)
+  },
+
   /** Its reports are understood. */
   async its_reports_are_measured() {
     const listener = await enter(28, 2, { sections: ['recvonly'] })
