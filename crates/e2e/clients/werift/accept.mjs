@@ -7,7 +7,8 @@
 // `FAIL <name>: why`, and a last line `N passed, M failed`; the exit code is 1 when something failed. Every wait has a bound.
 //
 // What werift cannot do, so that it is not tried: it has no Opus encoder or decoder; it tells a server nothing when it closes
-// (`DELETE` does), and does not call itself closed when the server ends it; with a data channel that is refused it waits for
+// (`DELETE` does); it does not call itself closed when the server ends it, and now and then does not hear of that at all, since
+// it takes an encrypted alert for a plain one if its first bytes look like one; with a data channel that is refused it waits for
 // that channel for ever.
 
 import assert from 'node:assert/strict'
@@ -144,8 +145,6 @@ const checks = {
     await hears(listener, 0, 71)
     await speaker.leave()
     assert.deepEqual(await alone.ask('left', 71), { reason: 'left' })
-    // Its `connectionState` stays what it was, but the transport below has heard the server's goodbye.
-    await until(() => speaker.peer.dtlsTransports[0].state === 'closed', 'the end is told')
     const again = await enter(25, 71)
     listener.forget()
     again.talk()
@@ -197,6 +196,16 @@ const checks = {
     const single = new Caller(1, { config })
     callers.add(single)
     await single.join(admitted)
+  },
+
+  /** As behind a firewall that lets no UDP through: nobody is told of the UDP port. */
+  async media_goes_over_tcp() {
+    const reads = sdp => sdp.replace(/a=candidate:\d+ 1 udp .*\r\n/g, '')
+    const options = { config: { ...ALONE, iceUseTcp: true }, reads }
+    const listener = await enter(29, 2, { ...options, sections: ['recvonly'] })
+    const speaker = (await enter(29, 1, options)).talk()
+    assert.match(speaker.answer, /a=candidate:\d+ 1 tcp .* tcptype passive/)
+    await hears(listener, 0, 1)
   },
 
   /** Its reports are understood. */

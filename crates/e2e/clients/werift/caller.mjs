@@ -34,9 +34,11 @@ export class Caller {
   heard = []
   #said = 0
 
-  /** `name` is a byte that all its frames carry. `sections` are the directions of its audio sections. */
-  constructor(name, { config = ALONE, sections = ['sendonly'], first, more } = {}) {
+  /** `name` is a byte that all its frames carry. `sections` are the directions of its audio sections; `first` and `more` add
+   * others around them. `reads` is what it makes of an answer. */
+  constructor(name, { config = ALONE, sections = ['sendonly'], first, more, reads = sdp => sdp } = {}) {
     this.name = name
+    this.reads = reads
     this.peer = new RTCPeerConnection(config)
     first?.(this.peer)
     for (const direction of sections) {
@@ -74,8 +76,8 @@ export class Caller {
   }
 
   async accept(sdp) {
-    this.answer = sdp
-    await this.peer.setRemoteDescription({ type: 'answer', sdp })
+    this.answer = this.reads(sdp)
+    await this.peer.setRemoteDescription({ type: 'answer', sdp: this.answer })
     await until(() => this.peer.connectionState === 'connected', () => `connected; it is ${this.peer.connectionState}`)
   }
 
