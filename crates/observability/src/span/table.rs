@@ -161,6 +161,7 @@ pub const ATTRIBUTES: &[(&str, &str)] = &[
     ("client.trace_id", "An `X-Trace-ID` of the client that is not a trace id."),
     ("auth_method", "How a client proves who it is."),
     ("success", "Whether the authentication succeeded."),
+    ("transport", "What carries the media: `udp` or `tcp`."),
     ("channel_id", "The channel."),
     ("cached", "Whether the answer was at hand."),
     ("target_server", "The channel server that owns the channel."),
