@@ -105,10 +105,8 @@ impl Hub {
     pub(super) async fn give_up(&mut self, seat: Seat, id: &str, seen: Option<u64>) -> Option<GivenUp> {
         let occupant = self.seats.get(seat).filter(|occupant| occupant.identity.id == id)?;
         let kept = self.kept(seat, occupant);
-        self.drop_session(seat);
         // It is not over: its calls go along.
-        self.gone.pop();
-        self.gone.push(VoiceCommand::HandedOver { session: kept.id.clone() });
+        self.drop_session(seat, |session| VoiceCommand::HandedOver { session });
         let (reply, exported) = oneshot::channel();
         self.tell(seat.shard, Command::Export { seat: seat.seat, seen, reply }).await;
         Some((kept, exported))

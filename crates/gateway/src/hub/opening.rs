@@ -172,18 +172,19 @@ impl Hub {
     /// A shard has ended a session; the seat is free.
     pub(super) fn session_ended(&mut self, ended: Ended) {
         let seat = Seat { shard: ended.shard, seat: ended.seat };
-        self.drop_session(seat);
+        self.drop_session(seat, |session| VoiceCommand::Ended { session });
         self.seats.release(seat);
     }
 
-    /// Nothing is delivered to a session any more. What other sessions of its user show is shown from now on.
-    pub(super) fn drop_session(&mut self, seat: Seat) {
+    /// Nothing is delivered to a session any more, and voice is told what became of it. What other sessions of its user show
+    /// is shown from now on.
+    pub(super) fn drop_session(&mut self, seat: Seat, told: impl FnOnce(String) -> VoiceCommand) {
         let Some(user) = self.seats.get(seat).map(|occupant| occupant.identity.user) else { return };
         let before = self.word_of(user);
         let Some(occupant) = self.seats.vacate(seat) else { return };
         self.adopted.forget(&occupant.identity.id, seat);
         self.unkept.insert(occupant.identity.id.clone(), None);
-        self.gone.push(VoiceCommand::Ended { session: occupant.identity.id.clone() });
+        self.gone.push(told(occupant.identity.id.clone()));
         if let Some(entry) = self.users.get_mut(&user) {
             entry.sessions.remove(&seat);
             entry.showing.remove(seat, occupant.device, &occupant.presence);
@@ -210,7 +211,7 @@ impl Hub {
     /// Sessions have a gap that cannot be filled, or may not go on: their clients are told.
     pub(super) async fn end_sessions(&mut self, seats: impl IntoIterator<Item = Seat>, why: crate::shard::End) {
         for seat in seats.into_iter().collect::<BTreeSet<_>>() {
-            self.drop_session(seat);
+            self.drop_session(seat, |session| VoiceCommand::Ended { session });
             self.tell(seat.shard, Command::End { seat: seat.seat, why }).await;
         }
     }
